@@ -1,0 +1,35 @@
+import { existsSync, readdirSync } from "node:fs";
+import { defineConfig } from "vitest/config";
+
+const packages = readdirSync(new URL("./packages", import.meta.url)).filter((folder) =>
+  existsSync(new URL(`./packages/${folder}/package.json`, import.meta.url)),
+);
+
+const conditions = ["source", "node", "module", "import", "default"];
+
+/**
+ * One project for each package, named like its folder (`vitest run --project transport-file`), and one for `tools/`.
+ *
+ * The condition `source` comes first, so that tests run on the sources of all workspace packages; nothing has to be built
+ * for a unit test. Processes and worker threads that a test starts run `dist`, which `npm test` builds first.
+ */
+export default defineConfig({
+  test: {
+    maxWorkers: 2,
+    projects: [
+      ...packages.map((folder) => ({ name: folder, root: `packages/${folder}` })),
+      { name: "tools", root: "tools" },
+    ].map(({ name, root }) => ({
+      root,
+      resolve: { conditions },
+      ssr: { resolve: { conditions } },
+      test: {
+        name,
+        include: ["test/**/*.test.ts", "src/**/*.test.ts"],
+        pool: "forks",
+        testTimeout: 30_000,
+        hookTimeout: 60_000,
+      },
+    })),
+  },
+});
