@@ -56,7 +56,15 @@ function installPnpm() {
   console.log(`Installing pnpm ${version} ...`);
   mkdirSync(tools, { recursive: true });
   writeFileSync(join(tools, "package.json"), '{ "private": true }\n');
-  run("Installing pnpm", "npm", ["install", "--prefix", tools, "--no-audit", "--no-fund", "--loglevel=error", `pnpm@${version}`]);
+  run("Installing pnpm", "npm", [
+    "install",
+    "--prefix",
+    tools,
+    "--no-audit",
+    "--no-fund",
+    "--loglevel=error",
+    `pnpm@${version}`,
+  ]);
 }
 
 /** Everything that decides what `pnpm install` would do, as one hash. */
@@ -82,7 +90,9 @@ function installDependencies() {
   rmSync(stamp, { force: true });
   // CI=true: never ask, not even whether an outdated node_modules may be replaced.
   const pnpm = join(tools, "node_modules", "pnpm", "bin", "pnpm.cjs");
-  run("pnpm install", process.execPath, [pnpm, "install", "--frozen-lockfile", "--reporter=append-only"], { env: { CI: "true" } });
+  run("pnpm install", process.execPath, [pnpm, "install", "--frozen-lockfile", "--reporter=append-only"], {
+    env: { CI: "true" },
+  });
   writeFileSync(stamp, hash);
 }
 
