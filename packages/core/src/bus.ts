@@ -1,0 +1,101 @@
+/** The widths of a port or MMIO access in bytes. An 8-byte MMIO access is made as two 4-byte ones, low half first. */
+export type AccessSize = 1 | 2 | 4;
+
+/** What answers accesses to a range of I/O ports or of guest-physical addresses. Values are unsigned. */
+export interface BusHandler {
+  /** `offset` counts from the start of the claimed range. */
+  read(offset: number, size: AccessSize): number;
+  write(offset: number, size: AccessSize, value: number): void;
+}
+
+/** An address space that devices claim ranges of. */
+export interface BusSpace {
+  /**
+   * Claims `length` addresses from `base` on.
+   *
+   * @throws {RangeError} if any of them is claimed already; the message names both owners.
+   */
+  claim(owner: string, base: number, length: number, handler: BusHandler): void;
+  /** A read that nobody claims gives all ones, as a floating ISA bus does. */
+  read(address: number, size: AccessSize): number;
+  /** A write that nobody claims has no effect. */
+  write(address: number, size: AccessSize, value: number): void;
+}
+
+/** Both address spaces of a PC in which devices answer. */
+export interface Bus {
+  /** I/O ports 0 to 0xffff (Intel SDM Vol. 1 chapter 19). */
+  readonly ports: BusSpace;
+  /** Guest-physical addresses that are not RAM. */
+  readonly mmio: BusSpace;
+}
+
+interface Claim {
+  readonly owner: string;
+  readonly base: number;
+  readonly end: number;
+  readonly handler: BusHandler;
+}
+
+const allOnes = { 1: 0xff, 2: 0xffff, 4: 0xffff_ffff } as const;
+
+/** An address space whose claims are found by bisection. An access that only partly hits a claim goes to its start's owner. */
+export class ClaimedSpace implements BusSpace {
+  readonly #claims: Claim[] = [];
+  #recent: Claim | undefined;
+
+  claim(owner: string, base: number, length: number, handler: BusHandler): void {
+    const end = base + length;
+    const at = this.#firstEndingAfter(base);
+    const next = this.#claims[at];
+    if (next !== undefined && next.base < end) {
+      throw new RangeError(`${owner} claims 0x${base.toString(16)}+${length}, which belongs to ${next.owner}`);
+    }
+    this.#claims.splice(at, 0, { owner, base, end, handler });
+  }
+
+  read(address: number, size: AccessSize): number {
+    const claim = this.#find(address);
+    return claim === undefined ? allOnes[size] : claim.handler.read(address - claim.base, size);
+  }
+
+  write(address: number, size: AccessSize, value: number): void {
+    const claim = this.#find(address);
+    if (claim !== undefined) {
+      claim.handler.write(address - claim.base, size, value);
+    }
+  }
+
+  #find(address: number): Claim | undefined {
+    const recent = this.#recent;
+    if (recent !== undefined && address >= recent.base && address < recent.end) {
+      return recent;
+    }
+    const claim = this.#claims[this.#firstEndingAfter(address)];
+    if (claim === undefined || address < claim.base) {
+      return undefined;
+    }
+    this.#recent = claim;
+    return claim;
+  }
+
+  /** Index of the first claim whose end lies above `address`; the number of claims if there is none. */
+  #firstEndingAfter(address: number): number {
+    let low = 0;
+    let high = this.#claims.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if ((this.#claims[middle] as Claim).end > address) {
+        high = middle;
+      } else {
+        low = middle + 1;
+      }
+    }
+    return low;
+  }
+}
+
+/** Makes an empty bus. */
+export function createBus(): Bus {
+  return { ports: new ClaimedSpace(), mmio: new ClaimedSpace() };
+}

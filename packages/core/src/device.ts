@@ -1,0 +1,76 @@
+import type { Bus } from "./bus.ts";
+import type { CharacterDevice } from "./character-device.ts";
+import type { Timers, VirtualClock } from "./clock.ts";
+import type { GuestMemory } from "./guest-memory.ts";
+import type { InterruptLine } from "./interrupt.ts";
+import { extensionPoint } from "./plugin.ts";
+import type { StateSchema } from "./state/schema.ts";
+
+/**
+ * What becomes of a device in a checkpoint. There is no default: a device that says nothing would lose its state
+ * without anybody noticing.
+ */
+export type DeviceCheckpoint =
+  | {
+      readonly kind: "state";
+      readonly schema: StateSchema;
+      /** The state as the guest can observe it. It changes nothing, and may be called only while the VM is stopped. */
+      save(): Readonly<Record<string, unknown>>;
+      /**
+       * Takes a state that the schema has checked. It is called on a device that was just made or reset.
+       *
+       * @throws {CprError} if the values contradict each other; the device is then as it was before.
+       */
+      restore(state: Readonly<Record<string, unknown>>): void;
+    }
+  | { readonly kind: "stateless" }
+  | { readonly kind: "blocked"; readonly modes: readonly string[]; readonly reason: string };
+
+/** A device of the machine. The bus calls it through the ranges that it claimed when it was created. */
+export interface Device {
+  /** Unique in the machine, the same in every process that runs it, e.g. `com1`. */
+  readonly id: string;
+  /** Puts the device in its power-on state. Timers are disarmed, interrupt lines released. */
+  reset(): void;
+  readonly checkpoint: DeviceCheckpoint;
+  /** Called after the vCPUs have stopped: finish what is under way; accept new work, start none. */
+  pause?(): Promise<void>;
+  /** Called before the vCPUs start. */
+  resume?(): void;
+  /** Releases host resources. */
+  close?(): void;
+}
+
+/** What a device model may use. Each device gets its own. */
+export interface DeviceContext {
+  readonly id: string;
+  readonly bus: Bus;
+  readonly memory: GuestMemory;
+  readonly clock: VirtualClock;
+  readonly timers: Timers;
+  /** The interrupt line of an ISA IRQ or global system interrupt. */
+  interrupt(number: number): InterruptLine;
+  /** Asks something of the machine as a whole. It takes effect after the present instruction. */
+  request(request: MachineRequest): void;
+  /** The host's side of a character device, by its id. */
+  characterDevice(id: string): CharacterDevice;
+  /** Properties that the board or the user gave, e.g. `{ port: 0x3f8, irq: 4 }`. */
+  readonly properties: Readonly<Record<string, unknown>>;
+}
+
+/** What a device can ask of the machine. */
+export type MachineRequest = "reset" | "shutdown" | "suspend" | "wakeup" | "guest-panic";
+
+/** Makes devices of one kind. */
+export interface DeviceModel {
+  /** Name of the model, e.g. `uart-16550`; the key under `provides`. */
+  readonly name: string;
+  /**
+   * Makes a device in its power-on state and claims its ranges.
+   *
+   * @throws {CprError} if a property is missing or wrong.
+   */
+  create(context: DeviceContext): Device;
+}
+
+export const DeviceModel = extensionPoint<DeviceModel>("device-model");

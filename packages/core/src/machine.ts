@@ -1,0 +1,74 @@
+import type { Backend, Execution } from "./backend.ts";
+import type { Bus } from "./bus.ts";
+import type { CharacterDevice } from "./character-device.ts";
+import type { Timers, VirtualClock } from "./clock.ts";
+import type { Device, DeviceModel, MachineRequest } from "./device.ts";
+import type { GuestMemory } from "./guest-memory.ts";
+import { extensionPoint } from "./plugin.ts";
+
+/** What the user asked for: plain data, it crosses to the machine thread. */
+export interface MachineOptions {
+  /** `-machine`. */
+  readonly machine: string;
+  /** `-accel`; undefined means the best that works here. */
+  readonly backend: string;
+  /** `-cpu`. */
+  readonly processorModel: string;
+  /** `-smp`. */
+  readonly processorCount: number;
+  /** `-kernel`: path of a bzImage or ELF file. */
+  readonly kernel?: string;
+  /** `-initrd`. */
+  readonly initrd?: string;
+  /** `-append`. */
+  readonly commandLine?: string;
+  /** Ids of character devices for the serial ports, `com1` first. */
+  readonly serial: readonly string[];
+  /** `-no-reboot`: a guest's reset ends the VM. */
+  readonly noReboot?: boolean;
+  /** RAM is taken over from a checkpoint, so nothing is loaded into it. */
+  readonly incoming: boolean;
+  /** `-uuid`. */
+  readonly uuid?: string;
+}
+
+/** What a board may use to build a machine. */
+export interface MachineContext {
+  readonly options: MachineOptions;
+  readonly backend: Backend;
+  readonly execution: Execution;
+  readonly memory: GuestMemory;
+  readonly bus: Bus;
+  readonly clock: VirtualClock;
+  readonly timers: Timers;
+  characterDevice(id: string): CharacterDevice;
+  /** The device model of that name. @throws {CprError} if no plugin provides it. */
+  deviceModel(name: string): DeviceModel;
+  request(request: MachineRequest): void;
+}
+
+/** A built machine, stopped. */
+export interface Machine {
+  /** All devices in the order in which they are reset, saved and restored. */
+  readonly devices: readonly Device[];
+  /**
+   * Puts what the guest starts from into RAM and the boot vCPU: called after every reset of the machine, and not for
+   * an incoming one.
+   *
+   * @throws {CprError} if the kernel or initrd cannot be read or does not fit.
+   */
+  loadBoot(): Promise<void>;
+  /** Presses the power button (ACPI 6.5 §4.8.3.1). */
+  powerDown(): void;
+}
+
+/** A machine type: which devices there are, where, and how they are wired. */
+export interface MachineModel {
+  /** Name for `-machine`; the key under `provides`. */
+  readonly name: string;
+  /** Checks the options before anything is opened or allocated, e.g. that the kernel exists and fits in RAM. */
+  check(options: MachineOptions, ramSize: number): Promise<void>;
+  build(context: MachineContext): Promise<Machine>;
+}
+
+export const MachineModel = extensionPoint<MachineModel>("machine");

@@ -1,0 +1,75 @@
+import { extensionPoint } from "./plugin.ts";
+
+/** What holds for a piece of RAM, as data: modes decide from this whether it can stay in place. */
+export interface MemorySupports {
+  /** Stores are seen by other processes that map the same object. */
+  readonly shared: boolean;
+  /** The contents can be found again, by name, after the process is gone. */
+  readonly survivesProcessExit: boolean;
+  /** The contents can be found again after the host's kernel was replaced. */
+  readonly survivesReboot: boolean;
+}
+
+/** The properties of a `-object memory-backend-…`, as QEMU names them, checked and with sizes in bytes. */
+export interface MemoryObjectOptions {
+  /** `memory-backend-ram`, `memory-backend-memfd`, `memory-backend-shm` or `memory-backend-file`. */
+  readonly type: string;
+  readonly id: string;
+  readonly size: number;
+  readonly share?: boolean;
+  readonly "mem-path"?: string;
+  readonly align?: number;
+  readonly prealloc?: boolean;
+  readonly hugetlb?: boolean;
+  readonly hugetlbsize?: number;
+  readonly pmem?: boolean;
+  readonly readonly?: boolean;
+}
+
+/** An open piece of RAM. It holds a lock against a second process until it is closed. */
+export interface MemoryBacking {
+  readonly id: string;
+  readonly size: number;
+  readonly supports: MemorySupports;
+  /** Where it lives, for people: `/dev/shm/ram0`, `memfd`, `anonymous`. */
+  readonly location: string;
+  /**
+   * Identifies the object on the host (`DEVICE:INODE`), or undefined if it has no name. Equal identities mean the
+   * same bytes.
+   */
+  readonly identity: string | undefined;
+  /**
+   * Maps the object over a part of a {@link RamAllocation}: `target` begins at a page boundary and is `size` bytes
+   * long. When it returns, the bytes of `target` are the object's bytes, in place.
+   */
+  mapInto(target: Uint8Array): void;
+  /** Makes the present contents durable as far as the object can be. Guest RAM must not change meanwhile. */
+  flush(): Promise<void>;
+  /**
+   * Byte ranges of the object that may hold other bytes than zero, as [start, end) pairs in ascending order; what
+   * the kernel knows never to have been written is left out. Called while the VM is stopped.
+   */
+  dataRanges(): readonly (readonly [number, number])[];
+  /** Releases the lock and the descriptor. The mapping stays until the process ends. */
+  close(): Promise<void>;
+}
+
+/** Opens memory objects of one kind. */
+export interface MemoryProvider {
+  /** `anonymous`, `memfd`, `shm`, `dax`; the key under `provides`. */
+  readonly name: string;
+  /** The object types that it may serve. */
+  readonly objectTypes: readonly string[];
+  /** What a piece of RAM of this kind can do at most, whatever its options: for `cpr plugins`. */
+  readonly supports: MemorySupports;
+  /** Whether this provider serves an object, judged by its type and by what its path is. It opens nothing. */
+  accepts(options: MemoryObjectOptions): Promise<boolean>;
+  /**
+   * Opens or creates the object and locks it.
+   *
+   * @throws {CprError} if a property is wrong, the size does not fit what is there, or another process has it.
+   */
+  open(options: MemoryObjectOptions): Promise<MemoryBacking>;
+}
+
+export const MemoryProvider = extensionPoint<MemoryProvider>("memory-provider");

@@ -1,0 +1,74 @@
+import { array, bool, bytes, struct, u8, u16, u32, u64 } from "./state/fields.ts";
+import { defineState, type StateOf } from "./state/schema.ts";
+
+/** A segment register with its hidden part (KVM: `kvm_segment`; Intel SDM Vol. 3A §3.4.3). */
+export const segmentState = defineState("cpu/segment", 1, {
+  selector: u16,
+  base: u64,
+  /** In bytes, scaled by the granularity. */
+  limit: u32,
+  /** Descriptor bits 8 to 23 with the limit's bits cleared: type, S, DPL, P, AVL, L, D/B, G. */
+  attributes: u16,
+  unusable: bool,
+});
+export type SegmentState = StateOf<typeof segmentState>;
+
+/** GDTR or IDTR. */
+export const tableState = defineState("cpu/table", 1, { base: u64, limit: u16 });
+
+/** One model-specific register. */
+export const msrState = defineState("cpu/msr", 1, { index: u32, value: u64 });
+
+/** How many MSRs a vCPU's state can hold; unused places have index 0xffffffff. */
+export const msrCapacity = 64;
+
+/**
+ * The state of an x86-64 vCPU in backend-neutral form: what every execution backend fills when it saves and takes
+ * when it loads. Names follow the Intel SDM; the grouping follows what KVM's ioctls give (KVM api.rst, KVM_GET_REGS,
+ * KVM_GET_SREGS, KVM_GET_XSAVE, KVM_GET_VCPU_EVENTS, KVM_GET_MP_STATE, KVM_GET_DEBUGREGS).
+ */
+export const processorState = defineState("cpu", 1, {
+  /** RAX RCX RDX RBX RSP RBP RSI RDI R8 … R15: the encoding's order. */
+  registers: array(u64, 16),
+  rip: u64,
+  rflags: u64,
+  /** ES CS SS DS FS GS: the encoding's order. */
+  segments: array(struct(segmentState), 6),
+  ldtr: struct(segmentState),
+  tr: struct(segmentState),
+  gdtr: struct(tableState),
+  idtr: struct(tableState),
+  cr0: u64,
+  cr2: u64,
+  cr3: u64,
+  cr4: u64,
+  cr8: u64,
+  efer: u64,
+  xcr0: u64,
+  /** DR0 to DR3, DR6, DR7. */
+  debugRegisters: array(u64, 6),
+  /** The standard form of the XSAVE area (Intel SDM Vol. 1 §13.4): legacy region, header, AVX state; zero beyond. */
+  xsave: bytes(4096),
+  msrs: array(struct(msrState), msrCapacity),
+  /** The guest's time-stamp counter at the moment the VM stopped. */
+  tsc: u64,
+  /** 0 runnable, 1 uninitialised (waits for INIT), 2 INIT received (waits for SIPI), 3 halted: KVM's mp_state values. */
+  activity: u8,
+  /** Interrupts are held off for one instruction: after STI (bit 0) or MOV SS (bit 1). */
+  interruptShadow: u8,
+  /** An NMI is being handled; further ones wait for IRET. */
+  nmiMasked: bool,
+  nmiPending: bool,
+  /** An exception or interrupt whose delivery had begun but was not finished: valid, vector, has error code, error code. */
+  pendingEvent: struct(
+    defineState("cpu/pending-event", 1, {
+      valid: bool,
+      vector: u8,
+      /** 0 external interrupt, 2 NMI, 3 exception, 4 software interrupt: the VMX encoding (Intel SDM Vol. 3C §25.8.3). */
+      kind: u8,
+      hasErrorCode: bool,
+      errorCode: u32,
+    }),
+  ),
+});
+export type ProcessorState = StateOf<typeof processorState>;

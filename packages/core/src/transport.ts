@@ -1,0 +1,75 @@
+import { extensionPoint } from "./plugin.ts";
+
+/** What a transport can do, as data: modes decide from this whether they accept it. */
+export interface TransportSupports {
+  /**
+   * The bytes come to rest somewhere and can be read after the sending process is gone. `false` means that they
+   * stream from one live process to another.
+   */
+  readonly stores: boolean;
+  /** Sinks and sources take positions, so the stream's layout may have holes and be read out of order. */
+  readonly seekable: boolean;
+  /** Open file descriptors travel with the bytes. */
+  readonly passesDescriptors: boolean;
+}
+
+/** A migration URI, taken apart at the first colon. */
+export interface TransportUri {
+  /** As the user wrote it. */
+  readonly text: string;
+  readonly scheme: string;
+  /** All that follows the colon. */
+  readonly rest: string;
+}
+
+/** Options of everything that can block. */
+export interface Abortable {
+  /** Ends the operation with an `AbortError`; everything that it opened is closed and nothing is left behind. */
+  readonly signal?: AbortSignal;
+}
+
+/** Takes a migration stream. Nothing that it replaces is touched before {@link commit}. */
+export interface TransportSink {
+  /** Appends bytes. The buffer may be reused when the promise is fulfilled. */
+  write(bytes: Uint8Array): Promise<void>;
+  /** Writes bytes at a position counted from the start of the stream. Only if `supports.seekable`. */
+  writeAt?(position: number, bytes: Uint8Array): Promise<void>;
+  /**
+   * Makes the stream durable and visible under its name: when the promise is fulfilled, it survives a crash of the
+   * host as far as the transport can tell.
+   */
+  commit(): Promise<void>;
+  /** Gives the stream up. What was there before is as it was. May be called after a failure, and twice. */
+  abort(): Promise<void>;
+}
+
+/** Gives a migration stream. */
+export interface TransportSource {
+  /** Fills the buffer from the present position; returns how many bytes were read, fewer only at the end. */
+  read(buffer: Uint8Array): Promise<number>;
+  /** Fills the buffer from a position. Only if `supports.seekable`. */
+  readAt?(position: number, buffer: Uint8Array): Promise<number>;
+  /**
+   * Releases the source.
+   *
+   * @throws {CprError} if the other end failed, e.g. a command's exit status.
+   */
+  close(): Promise<void>;
+}
+
+/** Moves a migration stream to and from the place that a URI names. */
+export interface Transport {
+  /** The part of the URI before the colon; the key under `provides`. */
+  readonly scheme: string;
+  readonly supports: TransportSupports;
+  /**
+   * Opens the place for writing. Called before the VM is stopped, so a URI that cannot work costs the guest nothing.
+   *
+   * @throws {CprError} if the URI is malformed or the place cannot be written; details carry `uri`.
+   */
+  openSink(uri: TransportUri, options?: Abortable): Promise<TransportSink>;
+  /** @throws {CprError} if the URI is malformed or there is nothing to read. */
+  openSource(uri: TransportUri, options?: Abortable): Promise<TransportSource>;
+}
+
+export const Transport = extensionPoint<Transport>("transport");
