@@ -1,0 +1,137 @@
+import { existsSync } from "node:fs";
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { dependencyOf, unpackDebianPackage } from "./debian-archive.ts";
+import { type InitramfsEntry, initramfs } from "./initramfs.ts";
+import { root } from "./workspace.ts";
+
+/** A stock Debian kernel and a userland for it, unpacked into the cache; nothing of it is installed. */
+export interface GuestAssets {
+  /** The kernel's release, as its `uname -r` says. */
+  readonly kernelVersion: string;
+  /** The path of the kernel, a bzImage. */
+  readonly kernel: string;
+  /** The folder of the kernel's modules (`lib/modules/<release>`). */
+  readonly modules: string;
+  /** The path of a statically linked busybox. */
+  readonly busybox: string;
+  /** The path of the counting initramfs: {@link countingInit} and busybox, uncompressed. */
+  readonly initramfs: string;
+}
+
+/** The first line that the initramfs prints: from here on, userspace runs. */
+export const firstLine = "cpr guest: userspace is up";
+
+/** Parses one of the lines that the counting initramfs prints each second. */
+export function parseTick(line: string): { readonly tick: number; readonly uptime: number } | undefined {
+  const match = /^tick (\d+) uptime (\d+\.\d+)\r?$/.exec(line);
+  return match === null ? undefined : { tick: Number(match[1]), uptime: Number(match[2]) };
+}
+
+/**
+ * `/init` of the counting guest: says that it runs, then counts the seconds beside the kernel's uptime. A line on the
+ * console is run as a command; `poweroff` and `reboot` go to the kernel at once.
+ */
+export const countingInit = `#!/bin/busybox sh
+echo "${firstLine}"
+export PATH=/bin
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev
+tick=0
+while :; do
+  read -r uptime idle </proc/uptime
+  echo "tick $tick uptime $uptime"
+  tick=$((tick + 1))
+  read -r -t 1 command
+  case "$command" in
+    "") ;;
+    poweroff | reboot) "$command" -f ;;
+    *) sh -c "$command" ;;
+  esac
+  command=
+done
+`;
+
+/** What of busybox a small guest has use for. */
+const applets = (
+  "cat clear cp cut date dd df dmesg echo env false find free grep gunzip gzip head hexdump hostname id insmod kill ln ls " +
+  "lsmod md5sum mkdir mknod mount mv nproc poweroff printf ps pwd reboot rm rmdir sed seq sh sha256sum sleep sort stty " +
+  "switch_root sync tail test time top touch tr true umount uname uptime vi wc xargs yes"
+).split(" ");
+
+/**
+ * An initramfs with busybox, the console device, and the given script as `/init`; `more` adds to it, or replaces entries of
+ * the same path.
+ */
+export function busyboxInitramfs(busybox: Uint8Array, init: string, more: readonly InitramfsEntry[] = []): Uint8Array {
+  return initramfs([
+    { path: "init", kind: "file", data: init, mode: 0o755 },
+    { path: "bin/busybox", kind: "file", data: busybox, mode: 0o755 },
+    ...applets.map((name): InitramfsEntry => ({ path: `bin/${name}`, kind: "link", target: "busybox" })),
+    ...["proc", "sys", "tmp"].map((path): InitramfsEntry => ({ path, kind: "folder" })),
+    // The kernel opens it for /init before devtmpfs is there.
+    { path: "dev/console", kind: "character-device", major: 5, minor: 1 },
+    { path: "dev/null", kind: "character-device", major: 1, minor: 3 },
+    ...more,
+  ]);
+}
+
+/**
+ * Kernel, modules, busybox and initramfs from Debian's archive, by way of a cache: the archive is asked the first time only.
+ *
+ * @throws {DebianArchiveError} the first time, when no archive can be reached
+ */
+export async function guestAssets(log: (message: string) => void = () => {}): Promise<GuestAssets> {
+  const cache = join(root, ".cache", "guest");
+  await mkdir(cache, { recursive: true });
+  const cached = (await readdir(cache)).filter((name) => /^\d+\..*-amd64$/.test(name)).sort();
+  const version = cached.at(-1) ?? (await fetchAssets(cache, log));
+  const folder = join(cache, version);
+
+  // Made anew when the script or the list of applets has changed; renamed, so that a guest that starts meanwhile reads one whole file.
+  const busybox = join(folder, "busybox");
+  const archive = busyboxInitramfs(await readFile(busybox), countingInit);
+  const initramfsFile = join(folder, "initramfs.cpio");
+  if (!existsSync(initramfsFile) || !(await readFile(initramfsFile)).equals(archive)) {
+    const temporary = `${initramfsFile}.${process.pid}`;
+    await writeFile(temporary, archive);
+    await rename(temporary, initramfsFile);
+  }
+  return {
+    kernelVersion: version,
+    kernel: join(folder, "vmlinuz"),
+    modules: join(folder, "modules"),
+    busybox,
+    initramfs: initramfsFile,
+  };
+}
+
+/** Fetches kernel and busybox into a folder of the cache that is named for the kernel's release, and returns that name. */
+async function fetchAssets(cache: string, log: (message: string) => void): Promise<string> {
+  const kernelPackage = await dependencyOf("linux-image-cloud-amd64", /^linux-image-\d.*-cloud-amd64$/);
+  const version = kernelPackage.slice("linux-image-".length);
+  const temporary = await mkdtemp(join(cache, "unpack-"));
+  try {
+    const unpacked = join(temporary, "unpacked");
+    const finished = join(temporary, "finished");
+    await Promise.all([unpacked, finished].map((folder) => mkdir(folder)));
+    for (const name of [kernelPackage, "busybox-static"]) {
+      log(`Fetching ${name} from Debian's archive ...`);
+      await unpackDebianPackage(name, unpacked);
+    }
+    const usr = (path: string): string => join(unpacked, existsSync(join(unpacked, path)) ? path : join("usr", path));
+    await rename(join(unpacked, "boot", `vmlinuz-${version}`), join(finished, "vmlinuz"));
+    await rename(usr(`lib/modules/${version}`), join(finished, "modules"));
+    await rename(usr("bin/busybox"), join(finished, "busybox"));
+    await rename(finished, join(cache, version)).catch((error: NodeJS.ErrnoException) => {
+      // Another process fetched the same at the same time: what it left is as good.
+      if (error.code !== "ENOTEMPTY" && error.code !== "EEXIST") throw error;
+    });
+  } finally {
+    await rm(temporary, { recursive: true, force: true });
+  }
+  return version;
+}
+
+if (import.meta.main) console.log(await guestAssets(console.error));
