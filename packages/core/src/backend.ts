@@ -68,6 +68,11 @@ export interface Execution {
   restoreProcessor(processor: number, state: ProcessorState): void;
   /** Power-on or reset state (Intel SDM Vol. 3A table 10-1); only while paused. */
   resetProcessor(processor: number): void;
+  /**
+   * Index of the vCPU on whose behalf the bus is being accessed: every vCPU has its own local APIC at the same address.
+   * A backend that runs more than one vCPU must have it.
+   */
+  currentProcessor?(): number;
   /** Instructions executed so far by all vCPUs, if the backend counts them. */
   instructionsExecuted?(): number;
   close(): Promise<void>;

@@ -1,4 +1,13 @@
 /**
+ * Frequency in Hz at which the guest's time-stamp counter follows the virtual clock on a backend that emulates it: one
+ * tick a nanosecond, so that no conversion rounds.
+ */
+export const tscFrequency = 1_000_000_000;
+
+/** Frequency in Hz that the divide configuration register of the local APIC's timer divides (Intel SDM Vol. 3A §11.5.4). */
+export const apicBusFrequency = 1_000_000_000;
+
+/**
  * The time that passes for the guest, in nanoseconds since the VM was created. It stands still while the VM is
  * stopped and across a checkpoint, and never goes backwards.
  */

@@ -29,6 +29,12 @@ export interface ProcessorInterrupts {
   writeMsr(index: number, value: bigint): boolean | "fault";
   /** Non-maskable interrupt, INIT or start-up IPI that waits, taken when asked for. */
   takeEvent(): ProcessorEvent | undefined;
+  /**
+   * What the guest's time-stamp counter is ahead of the virtual clock's count (`now * tscFrequency`), in ticks, 0 at
+   * first. The execution backend sets it whenever the guest writes IA32_TIME_STAMP_COUNTER or IA32_TSC_ADJUST and when
+   * a vCPU's state is restored: IA32_TSC_DEADLINE is compared with the guest's counter. It is the backend's to save.
+   */
+  timestampOffset: bigint;
   /** Set by the execution backend. */
   onChange: () => void;
 }
