@@ -1,0 +1,63 @@
+import type { MonitorCommand } from "@cpr/core";
+import { defineCommand } from "../define-command.ts";
+import { monitorErrors } from "../monitor-errors.ts";
+import { spellingsOf, usageOf } from "../parse-line.ts";
+
+const describe = (command: MonitorCommand): string => {
+  const aliases = (command.aliases ?? []).map((alias) => `, ${alias}`).join("");
+  return `${usageOf(command)}${aliases} -- ${command.summary}`;
+};
+
+const printLines = (result: unknown): string => (result as readonly string[]).join("\n");
+
+const forPeople = (commands: readonly MonitorCommand[]): readonly MonitorCommand[] =>
+  commands
+    .filter(({ words }) => words !== undefined)
+    .sort((left, right) => (left.words as string).localeCompare(right.words as string));
+
+/** `help` */
+export const HelpCommand = defineCommand({
+  name: "x-help",
+  words: "help",
+  aliases: ["?"],
+  summary: "show all commands, or one with its arguments",
+  arguments: [{ name: "command", type: "string", optional: true, rest: true, summary: "which one" }],
+  execute: async ({ commands }, values) => {
+    if (values.command === undefined) {
+      return forPeople(commands).map(describe);
+    }
+    const text = String(values.command);
+    const wanted = commands.filter((command) =>
+      spellingsOf(command).some((spelling) => spelling === text || spelling.startsWith(`${text} `)),
+    );
+    if (wanted.length === 0) {
+      throw monitorErrors.ERR_CPR_MONITOR_UNKNOWN_COMMAND({ command: text, near: [] });
+    }
+    return forPeople(wanted).flatMap((command) => [
+      describe(command),
+      ...command.arguments.map(
+        ({ name, letter, summary }) => `    ${letter === undefined ? name : `-${letter}`} -- ${summary}`,
+      ),
+    ]);
+  },
+  print: printLines,
+});
+
+/** `info` alone: what there is to know. */
+export const InfoCommand = defineCommand({
+  name: "x-info",
+  words: "info",
+  summary: "show what 'info' can tell",
+  arguments: [],
+  execute: async ({ commands }) =>
+    forPeople(commands.filter(({ words }) => words?.startsWith("info ") === true)).map(describe),
+  print: printLines,
+});
+
+/** `query-commands` */
+export const QueryCommandsCommand = defineCommand({
+  name: "query-commands",
+  summary: "list the commands by their names for programs",
+  arguments: [],
+  execute: async ({ commands }) => commands.map(({ name }) => ({ name })),
+});

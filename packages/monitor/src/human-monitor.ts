@@ -1,0 +1,63 @@
+import { isCprError, type MonitorContext } from "@cpr/core";
+import { parseLine, spellingsOf } from "./parse-line.ts";
+
+/** The answer to one line. */
+export interface MonitorAnswer {
+  /** Lines for the person, without the final line feed; empty if there is nothing to say. */
+  readonly text: string;
+  /** The line could not be carried out. */
+  readonly failed: boolean;
+}
+
+/**
+ * The human monitor (QEMU: HMP): takes lines, carries out commands, answers in text. It knows no command by name;
+ * plugins contribute them.
+ */
+export class HumanMonitor {
+  readonly #context: MonitorContext;
+
+  constructor(context: MonitorContext) {
+    this.#context = context;
+  }
+
+  /** Carries out one line. It never rejects: a failure is an answer. */
+  async execute(line: string): Promise<MonitorAnswer> {
+    if (line.trim() === "" || line.trim().startsWith("#")) {
+      return { text: "", failed: false };
+    }
+    try {
+      const { command, values } = parseLine(line, this.#context.commands);
+      const result = await command.execute(this.#context, values);
+      return { text: command.print?.(result) ?? "", failed: false };
+    } catch (error) {
+      return { text: describeError(error), failed: true };
+    }
+  }
+
+  /** Completions of a line, in the form that `node:readline` wants. */
+  complete(line: string): [string[], string] {
+    const typed = line.trimStart();
+    for (const command of this.#context.commands) {
+      for (const spelling of spellingsOf(command)) {
+        if (typed.startsWith(`${spelling} `)) {
+          const words = typed.slice(spelling.length + 1).split(/\s+/);
+          const last = words.at(-1) ?? "";
+          const positional = command.arguments.filter(({ type }) => type !== "flag");
+          const argument = positional[words.filter((word) => !word.startsWith("-")).length - 1];
+          const values = argument?.type === "boolean" ? ["on", "off"] : (argument?.complete?.(this.#context) ?? []);
+          return [values.filter((value) => value.startsWith(last)), last];
+        }
+      }
+    }
+    const all = this.#context.commands.flatMap(spellingsOf);
+    return [all.filter((spelling) => spelling.startsWith(typed)).sort(), typed];
+  }
+}
+
+/** What a person reads of an error: its message and, on a second line, what can be done. */
+export function describeError(error: unknown): string {
+  if (isCprError(error)) {
+    return `Error: ${error.message}${error.hint === undefined ? "" : `\n${error.hint}`}`;
+  }
+  return `Error: ${error instanceof Error ? error.message : String(error)}`;
+}

@@ -1,0 +1,85 @@
+import { createInterface, type Interface } from "node:readline";
+import type { Readable, Writable } from "node:stream";
+import type { HumanMonitor } from "./human-monitor.ts";
+
+/** Where a session reads and writes. */
+export interface SessionStreams {
+  readonly input: Readable;
+  readonly output: Writable;
+  /** Both ends are a terminal: lines are edited, kept as history and completed. */
+  readonly terminal: boolean;
+}
+
+/**
+ * One conversation with the human monitor. Lines are carried out one after the other in the order in which they
+ * arrive, from a terminal and from a pipe alike; the prompt appears when the monitor is ready for the next one.
+ */
+export class MonitorSession {
+  static readonly prompt = "(cpr) ";
+  readonly #monitor: HumanMonitor;
+  readonly #output: Writable;
+  readonly #interface: Interface;
+  readonly #waiting: string[] = [];
+  #busy = false;
+  #closed = false;
+  /** Fulfilled when the input has ended and every line of it was carried out. */
+  readonly done: Promise<void>;
+  #finish: () => void = () => undefined;
+
+  constructor(monitor: HumanMonitor, streams: SessionStreams) {
+    this.#monitor = monitor;
+    this.#output = streams.output;
+    this.#interface = createInterface({
+      input: streams.input,
+      output: streams.output,
+      terminal: streams.terminal,
+      prompt: MonitorSession.prompt,
+      completer: (line: string) => monitor.complete(line),
+    });
+    this.done = new Promise((resolve) => {
+      this.#finish = resolve;
+    });
+    this.#interface.on("line", (line) => {
+      this.#waiting.push(line);
+      void this.#work();
+    });
+    this.#interface.on("close", () => {
+      this.#closed = true;
+      if (!this.#busy) this.#finish();
+    });
+    this.#interface.prompt();
+  }
+
+  /** Prints something that nobody asked for, e.g. an event, and the prompt again. */
+  notify(text: string): void {
+    if (!this.#closed) {
+      this.#output.write(`\r${text}\n`);
+      this.#interface.prompt(true);
+    }
+  }
+
+  /** Ends the conversation. */
+  close(): void {
+    this.#interface.close();
+  }
+
+  async #work(): Promise<void> {
+    if (this.#busy) {
+      return;
+    }
+    this.#busy = true;
+    for (let line = this.#waiting.shift(); line !== undefined; line = this.#waiting.shift()) {
+      const { text } = await this.#monitor.execute(line);
+      if (text !== "") {
+        this.#output.write(`${text}\n`);
+      }
+      if (!this.#closed) {
+        this.#interface.prompt();
+      }
+    }
+    this.#busy = false;
+    if (this.#closed) {
+      this.#finish();
+    }
+  }
+}
