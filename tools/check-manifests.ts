@@ -45,6 +45,9 @@ function projects({ path, manifest }: WorkspacePackage): TypeScriptProject[] {
         extends: "../../tsconfig.base.json",
         compilerOptions: {
           noEmit: true,
+          // Tests may import from `tools/` and `fixtures/`, which belong to no project that could be referenced.
+          composite: false,
+          incremental: true,
           rewriteRelativeImportExtensions: false,
           tsBuildInfoFile: "dist/.tsbuildinfo-test",
         },

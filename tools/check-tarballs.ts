@@ -13,17 +13,12 @@ const promised = new Set(["node16-esm", "bundler"]);
 export async function checkTarballs(): Promise<string[]> {
   const tarballs = packPackages(join(root, ".cache/tarballs"));
   const problems: string[] = [];
-  for (const { path, manifest } of workspacePackages()) {
+  for (const { manifest } of workspacePackages()) {
     const file = tarballs.get(manifest.name);
     if (manifest.private === true || file === undefined) continue;
     const data = new Uint8Array(readFileSync(file));
 
-    const { messages, pkg } = await publint({
-      pkgDir: path,
-      pack: { tarball: data.buffer },
-      level: "warning",
-      strict: true,
-    });
+    const { messages, pkg } = await publint({ pack: { tarball: data.buffer }, level: "warning", strict: true });
     for (const message of messages) problems.push(`${manifest.name}: ${formatMessage(message, pkg, { color: false })}`);
 
     const analysis = await checkPackage(createPackageFromTarballData(data));

@@ -39,16 +39,25 @@ const checks: readonly Check[] = [
   { name: "types", run: () => tool("typescript/bin/tsc", ["-b", "--pretty", "false"]) },
   { name: "layering", run: layering },
   { name: "manifests", run: () => checkManifests() },
-  { name: "unused code and dependencies", run: () => tool("knip/bin/knip.js", ["--no-progress"]) },
+  { name: "unused code and dependencies", run: () => tool("knip/bin/knip.js", ["--no-progress", "--no-config-hints"]) },
   { name: "packed packages", run: checkTarballs },
 ];
+
+/** What a check finds; a check that cannot be carried out has found a problem too. */
+async function problemsOf(run: Check["run"]): Promise<readonly string[]> {
+  try {
+    return await run();
+  } catch (error) {
+    return [error instanceof Error ? (error.stack ?? error.message) : String(error)];
+  }
+}
 
 /** Runs all checks, tells about each, and counts. */
 export async function runChecks(): Promise<CheckResult> {
   let failed = 0;
   for (const { name, run } of checks) {
     const start = performance.now();
-    const problems = await run();
+    const problems = await problemsOf(run);
     const seconds = ((performance.now() - start) / 1000).toFixed(1);
     console.log(`${problems.length === 0 ? "ok    " : "FAILED"} ${name} (${seconds} s)`);
     for (const problem of problems) console.log(problem.replace(/^/gm, "       "));

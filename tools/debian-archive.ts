@@ -17,8 +17,14 @@ export class DebianArchiveError extends Error {
 
 const isRoot = process.getuid?.() === 0;
 
-/** Options common to all calls of apt: never ask, no progress bars, and no complaint about who runs it. */
-const common = ["-q", "-o", "Dpkg::Use-Pty=0", ...(isRoot ? ["-o", "APT::Sandbox::User=root"] : [])];
+/** Options common to all calls of apt: no progress bars, no long wait for a mirror, no complaint about who runs it. */
+const common = [
+  "-q",
+  ...["Dpkg::Use-Pty=0", "Acquire::Retries=1", "Acquire::http::Timeout=15", "Acquire::https::Timeout=15"].flatMap(
+    (option) => ["-o", option],
+  ),
+  ...(isRoot ? ["-o", "APT::Sandbox::User=root"] : []),
+];
 const environment = { ...process.env, DEBIAN_FRONTEND: "noninteractive", LC_ALL: "C.UTF-8" };
 
 const apt = async (
