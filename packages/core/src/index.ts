@@ -25,3 +25,4 @@ export * from "./state/schema.ts";
 export * from "./timer-queue.ts";
 export * from "./transport.ts";
 export * from "./virtual-machine.ts";
+export * from "./virtual-machine-configuration.ts";

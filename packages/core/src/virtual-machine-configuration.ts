@@ -1,0 +1,38 @@
+import type { MachineOptions } from "./machine.ts";
+import type { MemoryObjectOptions } from "./memory-provider.ts";
+
+/** The host's end of a character device, on the main thread: where the guest's output goes. */
+export interface CharacterSink {
+  /** Takes output in order. The buffer is the receiver's to keep. */
+  write(bytes: Uint8Array): void;
+  /** Called when the VM has ended and all output was written. */
+  close?(): Promise<void>;
+}
+
+/** All that a VM is made from: what the command line says, checked for form but not against the host. */
+export interface VirtualMachineConfiguration {
+  /** `-name`. */
+  readonly name: string;
+  /** `-uuid`. */
+  readonly uuid?: string;
+  /** `-m`, in bytes. */
+  readonly ramSize: number;
+  /** `-object memory-backend-…`, in the order of the command line. */
+  readonly memoryObjects: readonly MemoryObjectOptions[];
+  /**
+   * `-machine …,memory-backend=ID`: which object is the RAM. Undefined: the only object there is, or private RAM with
+   * the id `pc.ram` if there is none.
+   */
+  readonly ramObject?: string;
+  /** `-accel`; undefined: the best backend that works on this host. */
+  readonly backend?: string;
+  /** `-cpu`; undefined: the backend's default. */
+  readonly processorModel?: string;
+  readonly machine: Omit<MachineOptions, "backend" | "processorModel" | "incoming" | "uuid">;
+  /** `-incoming defer` or `-incoming URI`. */
+  readonly incoming?: string;
+  /** `-S`: the VM waits in prelaunch for `cont`. */
+  readonly startStopped?: boolean;
+  /** Character devices by id; the ids in `machine.serial` are among them. */
+  readonly characterDevices: ReadonlyMap<string, CharacterSink>;
+}
