@@ -60,6 +60,14 @@ export interface Mode {
   readonly protectedMode: boolean;
   /** CPL is 3. */
   readonly user: boolean;
+  /**
+   * Whether SSE instructions may execute (part of the mode's number, so that blocks differ): "ud" if CR0.EM is set or
+   * CR4.OSFXSR is clear, else "nm" if CR0.TS is set. If not "yes", the decoder emits helper `raise` (vector 6 or 7) in
+   * place of every instruction on XMM registers and in place of LDMXCSR and STMXCSR. The exceptions are made for those that
+   * never look: SFENCE, LFENCE, MFENCE, PREFETCHh, MOVNTI, CLFLUSH, CRC32, POPCNT, PAUSE; and for helpers x87-*, wait, mmx,
+   * empty-mmx-state, save-*, restore-*: they look at CR0 and CR4 themselves.
+   */
+  readonly vectorsAllowed: "yes" | "ud" | "nm";
 }
 
 /** The decoded blocks. */
