@@ -1,1 +1,55 @@
-export {};
+import { readFileSync } from "node:fs";
+import { exitStatus, isCprError } from "@cpr/core";
+import { describeError } from "@cpr/monitor";
+import { Command, CommanderError } from "commander";
+import { createPluginsCommand } from "./plugins-command.ts";
+import { acceptSingleDash } from "./qemu-spelling.ts";
+import { run } from "./run.ts";
+import { createRunCommand, type RunOptions } from "./run-options.ts";
+
+/** Runs the command line and sets the process's exit status. */
+async function main(words: readonly string[]): Promise<void> {
+  const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
+    version: string;
+  };
+  let status = 0;
+  const runCommand = createRunCommand().action(async (options: RunOptions) => {
+    status = await run(options);
+  });
+  const program = new Command("cpr")
+    .description("CheckPoint and Restart for virtual machines.")
+    .version(version, "-V, --version", "show the version")
+    .helpOption("-h, --help", "show this help")
+    .helpCommand("help [command]", "show the help of a command")
+    .addCommand(runCommand)
+    .addCommand(createPluginsCommand());
+  for (const command of [program, ...program.commands]) {
+    command
+      .exitOverride()
+      .showHelpAfterError(`(${command.name() === "cpr" ? "cpr" : `cpr ${command.name()}`} --help shows the options)`);
+  }
+  try {
+    const [first, ...rest] = words;
+    await program.parseAsync(first === "run" ? ["run", ...acceptSingleDash(runCommand, rest)] : [...words], {
+      from: "user",
+    });
+  } catch (error) {
+    status = report(error);
+  }
+  process.exitCode = status;
+}
+
+/** Tells the user of an error, unless commander has done so, and returns the exit status. */
+function report(error: unknown): number {
+  if (error instanceof CommanderError) {
+    return error.exitCode === 0 ? 0 : exitStatus.usage;
+  }
+  if (isCprError(error)) {
+    process.stderr.write(`cpr: ${describeError(error).replace(/^Error: /, "")}\n`);
+    return exitStatus[error.category];
+  }
+  process.stderr.write(`cpr: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+  return 1;
+}
+
+await main(process.argv.slice(2));

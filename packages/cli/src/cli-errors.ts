@@ -1,0 +1,17 @@
+import { defineError, defineErrors } from "@cpr/core";
+
+/** What can be wrong with the command line, beyond what commander finds. */
+export const cliErrors = defineErrors({
+  ERR_CPR_OPTION_VALUE: defineError<{ option: string; value: string; expected: string }>({
+    category: "usage",
+    when: "An option of the command line has a value that it does not take.",
+    message: ({ option, value }) => `Invalid value '${value}' for -${option}`,
+    hint: ({ option, expected }) => `-${option} takes ${expected}.`,
+  }),
+  ERR_CPR_OUTPUT_FILE: defineError<{ path: string; reason: string }>({
+    category: "input",
+    when: "A file for the guest's output cannot be created.",
+    message: ({ path, reason }) => `Could not write to '${path}': ${reason}`,
+    hint: () => "Check that the directory exists and can be written.",
+  }),
+});

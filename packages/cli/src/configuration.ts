@@ -1,0 +1,118 @@
+import { type CharacterSink, parseMemoryObject, parseMemorySize, type VirtualMachineConfiguration } from "@cpr/core";
+import { fileSink, nullSink, parseSerial, type SerialTarget } from "./character-sinks.ts";
+import { cliErrors } from "./cli-errors.ts";
+import type { RunOptions } from "./run-options.ts";
+
+/** How the process's own standard input and output are used. */
+export interface StandardStreams {
+  /** The serial port that is connected to standard output, if any. */
+  readonly console: string | undefined;
+  /** `line`: the monitor has them for itself; `shared`: Ctrl-a c switches; `none`: no monitor. */
+  readonly monitor: "line" | "shared" | "none";
+}
+
+/** What a command line means. */
+export interface RunPlan {
+  readonly configuration: VirtualMachineConfiguration;
+  readonly streams: StandardStreams;
+}
+
+/**
+ * Turns options into what a VM is made from. Files for output are opened; nothing else of the host is touched.
+ *
+ * @param consoleSink takes the output of the serial port that is connected to standard output.
+ * @throws {CprError} ERR_CPR_OPTION_VALUE and the errors of memory objects
+ */
+export function planRun(options: RunOptions, consoleSink: CharacterSink): RunPlan {
+  const monitor = options.monitor;
+  if (monitor !== undefined && monitor !== "stdio" && monitor !== "none") {
+    throw cliErrors.ERR_CPR_OPTION_VALUE({ option: "monitor", value: monitor, expected: "stdio or none" });
+  }
+  const given = options.serial.map(parseSerial);
+  const serial: SerialTarget[] =
+    given.length > 0 ? given : [monitor === "stdio" ? { kind: "null" } : { kind: "stdio", withMonitor: true }];
+  if (serial.filter(({ kind }) => kind === "stdio").length + (monitor === "stdio" ? 1 : 0) > 1) {
+    throw cliErrors.ERR_CPR_OPTION_VALUE({
+      option: "serial",
+      value: "stdio",
+      expected: "standard input and output only once; the monitor or another serial port has them already",
+    });
+  }
+  const characterDevices = new Map(
+    serial.map((target, index) => [
+      `serial${index}`,
+      target.kind === "file" ? fileSink(target.path) : target.kind === "stdio" ? consoleSink : nullSink,
+    ]),
+  );
+  const consoleIndex = serial.findIndex(({ kind }) => kind === "stdio");
+  const shared = serial.some((target) => target.kind === "stdio" && target.withMonitor);
+  const { type, properties } = parseMachine(options.machine);
+  return {
+    configuration: {
+      name: options.name,
+      ...(options.uuid === undefined ? {} : { uuid: checkUuid(options.uuid) }),
+      ramSize: parseMemorySize(options.memory, "M"),
+      memoryObjects: options.object.map((text) => parseMemoryObject(text)),
+      ...(properties["memory-backend"] === undefined ? {} : { ramObject: properties["memory-backend"] }),
+      ...backendOf(options, properties),
+      ...(options.cpu === undefined ? {} : { processorModel: options.cpu }),
+      machine: {
+        machine: type,
+        processorCount: parseProcessorCount(options.smp),
+        ...(options.kernel === undefined ? {} : { kernel: options.kernel }),
+        ...(options.initrd === undefined ? {} : { initrd: options.initrd }),
+        ...(options.append === undefined ? {} : { commandLine: options.append }),
+        serial: [...characterDevices.keys()],
+        noReboot: !options.reboot,
+      },
+      ...(options.incoming === undefined ? {} : { incoming: options.incoming }),
+      startStopped: options.stopped === true,
+      characterDevices,
+    },
+    streams: {
+      console: consoleIndex < 0 ? undefined : `serial${consoleIndex}`,
+      monitor: monitor === "stdio" ? "line" : shared && monitor !== "none" ? "shared" : "none",
+    },
+  };
+}
+
+function parseMachine(text: string): { type: string; properties: Readonly<Record<string, string>> } {
+  const [type = "", ...rest] = text.split(",");
+  const properties: Record<string, string> = {};
+  for (const each of rest) {
+    const [key = "", value] = each.split("=", 2);
+    if (value === undefined || !["memory-backend", "accel"].includes(key)) {
+      throw cliErrors.ERR_CPR_OPTION_VALUE({
+        option: "machine",
+        value: text,
+        expected: "a type and the properties memory-backend=ID and accel=NAME",
+      });
+    }
+    properties[key] = value;
+  }
+  return { type, properties };
+}
+
+function backendOf(options: RunOptions, machine: Readonly<Record<string, string>>): { backend?: string } {
+  const name = options.accel?.split(",", 1)[0] ?? (options.enableKvm === true ? "kvm" : machine.accel);
+  return name === undefined ? {} : { backend: name };
+}
+
+function parseProcessorCount(text: string): number {
+  const match = /^(?:cpus=)?([1-9]\d{0,3})$/.exec(text);
+  if (match === null) {
+    throw cliErrors.ERR_CPR_OPTION_VALUE({ option: "smp", value: text, expected: "a number of vCPUs, e.g. 4" });
+  }
+  return Number(match[1]);
+}
+
+function checkUuid(text: string): string {
+  if (!/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i.test(text)) {
+    throw cliErrors.ERR_CPR_OPTION_VALUE({
+      option: "uuid",
+      value: text,
+      expected: "a UUID like 550e8400-e29b-41d4-a716-446655440000",
+    });
+  }
+  return text.toLowerCase();
+}

@@ -1,0 +1,84 @@
+import { Command, Option } from "commander";
+
+/** The options of `cpr run` as commander gives them. */
+export interface RunOptions {
+  readonly memory: string;
+  readonly object: readonly string[];
+  readonly machine: string;
+  readonly accel?: string;
+  readonly enableKvm?: true;
+  readonly cpu?: string;
+  readonly smp: string;
+  readonly kernel?: string;
+  readonly initrd?: string;
+  readonly append?: string;
+  readonly serial: readonly string[];
+  readonly monitor?: string;
+  readonly incoming?: string;
+  readonly name: string;
+  readonly uuid?: string;
+  readonly reboot: boolean;
+  readonly stopped?: true;
+  readonly plugin: readonly string[];
+}
+
+const collect = (value: string, previous: readonly string[]): readonly string[] => [...previous, value];
+
+/** Describes `cpr run`: QEMU's options, which may be written with one dash or two. */
+export function createRunCommand(): Command {
+  return new Command("run")
+    .summary("run a virtual machine")
+    .description(
+      "Runs a virtual machine until the guest powers off or the monitor is told to quit. The options are QEMU's and " +
+        "may be written with one dash or two.",
+    )
+    .helpOption("-h, --help", "show this help")
+    .option("-m, --memory <size>", "RAM of the guest, in MiB or with a suffix: 512M, 4G", "128M")
+    .option(
+      "--object <type,key=value,...>",
+      "a memory object: memory-backend-ram, -memfd, -shm or -file with id, size, share, mem-path, align, prealloc, hugetlb; " +
+        "if there is one, it is the guest's RAM",
+      collect,
+      [],
+    )
+    .option("-M, --machine <type[,key=value]>", "machine type; memory-backend=ID chooses the guest's RAM", "pc")
+    .option("--accel <name>", "execution backend; default: the best that works on this host")
+    .option("--enable-kvm", "the same as -accel kvm")
+    .option("--cpu <model>", "CPU model; default: the backend's first")
+    .option("--smp <number>", "number of vCPUs", "1")
+    .option("--kernel <file>", "Linux kernel: bzImage, or ELF with a PVH entry")
+    .option("--initrd <file>", "initial RAM disk")
+    .option("--append <text>", "the kernel's command line")
+    .option(
+      "--serial <device>",
+      "where a serial port goes: stdio, mon:stdio, file:PATH, null; the first is COM1, the second COM2",
+      collect,
+      [],
+    )
+    .option("--monitor <device>", "where the monitor is: stdio, none; default: on the console's terminal, Ctrl-a c")
+    .option("--incoming <uri>", "wait for a checkpoint: 'defer' for migrate_incoming, or a URI to load at once")
+    .option("--name <name>", "name of the VM", "cpr")
+    .option("--uuid <uuid>", "UUID of the VM")
+    .option("--no-reboot", "end when the guest reboots")
+    .option("-S, --stopped", "do not start the guest; 'cont' does")
+    .option("--plugin <name>", "load a plugin: an npm package name or a path; may be repeated", collect, [])
+    .addOption(new Option("--migrate-mode-enable <mode>", "accepted for QEMU's sake; all modes are enabled").hideHelp())
+    .addOption(new Option("--nographic", "accepted for QEMU's sake; there is no graphics").hideHelp())
+    .addOption(
+      new Option("--display <type>", "accepted for QEMU's sake; there is no graphics").choices(["none"]).hideHelp(),
+    )
+    .addHelpText(
+      "after",
+      `
+On a terminal, keys go to the guest's console: Ctrl-a c switches to the monitor and back, Ctrl-a x quits.
+
+Examples:
+  cpr run -m 256M -kernel vmlinuz -initrd initrd.gz -append console=ttyS0
+  cpr run -object memory-backend-file,id=ram0,size=1G,mem-path=/dev/shm/ram0,share=on -m 1G \\
+          -kernel vmlinuz -initrd initrd.gz -append console=ttyS0 -serial file:console.log -monitor stdio
+
+Exit status: 0 ended as asked; 2 wrong usage; 3 a file or URI cannot be used; 4 the host lacks something;
+5 in use by another process; 6 damaged or foreign checkpoint; 7 refused in this state; 8 a plugin failed;
+9 the guest or the monitor failed.`,
+    );
+}
