@@ -56,8 +56,11 @@ async function systemSources(): Promise<{ name: string; text: string }[]> {
   );
 }
 
-/** The same mirrors and keys with the suite `<release>-backports` beside `<release>`. */
-const withBackports = (text: string): string =>
+/**
+ * Package sources, in deb822 or one-line style, with the suite `<release>-backports` wherever `<release>-updates` is: the same
+ * mirrors and the same keys.
+ */
+export const withBackports = (text: string): string =>
   text
     .replace(/^(Suites:.*?)\b(\w+)-updates\b(.*)$/gm, "$1$2-updates$3 $2-backports")
     .replace(/^(deb\s+(?:\[.*?\]\s+)?\S+\s+)(\w+)-updates(\s.*)$/gm, "$1$2-updates$3\n$1$2-backports$3");

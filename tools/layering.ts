@@ -1,5 +1,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import type { VariableDeclarator } from "@swc/core";
+import { Visitor } from "@swc/core/Visitor.js";
 import { cruise, type IForbiddenRuleType, type IViolation } from "dependency-cruiser";
 import { workspacePackages } from "./workspace.ts";
 
@@ -80,6 +82,21 @@ function rules(base: string): IForbiddenRuleType[] {
     },
   ];
 }
+
+/**
+ * NOTE: swc parses `using` declarations, but its visitor, which dependency-cruiser reads imports with, throws at them. They are
+ * declarations of variables under another name.
+ */
+function teachVisitorUsing(): void {
+  const { prototype } = Visitor;
+  const { visitStatement } = prototype;
+  prototype.visitStatement = function (statement) {
+    if ((statement.type as string) !== "UsingDeclaration") return visitStatement.call(this, statement);
+    this.visitVariableDeclarators((statement as unknown as { decls: VariableDeclarator[] }).decls);
+    return statement;
+  };
+}
+teachVisitorUsing();
 
 /** Reads all imports under `packages/` of the checkout at `base` and reports those that a layering rule forbids. */
 export async function checkLayering(base: string): Promise<LayeringReport> {

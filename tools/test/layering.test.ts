@@ -31,6 +31,10 @@ const planted: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     "packages/core/src/left.ts": 'import { right } from "./right.ts";\nexport const left = (): unknown => right;\n',
     "packages/core/src/right.ts": 'import { left } from "./left.ts";\nexport const right = (): unknown => left;\n',
   },
+  "no-deep-imports (within a using declaration)": {
+    "packages/testkit/src/bad.ts":
+      'export async function f(): Promise<void> {\n  await using x = await import("../../core/src/di.ts");\n}\n',
+  },
   resolvable: { "packages/core/src/bad.ts": 'import "./nowhere.ts";\n' },
 };
 
