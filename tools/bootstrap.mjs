@@ -35,36 +35,42 @@ const tasks = {
 
 class BootstrapError extends Error {}
 
-/** Runs a command with this checkout's tools first in PATH; throws when it fails. */
-function run(what, command, args, options = {}) {
+/** Runs a command with this checkout's tools first in PATH, and returns how it ended. */
+function spawn(command, args, options = {}) {
   const path = [dirname(pinnedNode), bin, join(tools, "node_modules", ".bin"), process.env.PATH].join(delimiter);
-  const { status, signal, error } = spawnSync(command, args, {
+  return spawnSync(command, args, {
     cwd: root,
     stdio: ["ignore", "inherit", "inherit"],
     ...options,
     env: { ...process.env, PATH: path, ...options.env },
   });
+}
+
+/** Runs one step of the preparation; throws when it fails. */
+function run(what, command, args, options) {
+  const { status, signal, error } = spawn(command, args, options);
   if (error !== undefined) throw new BootstrapError(`${what}: ${error.message}`);
   if (status !== 0) throw new BootstrapError(`${what} failed (${signal ?? `exit status ${status}`}).`);
 }
 
+/** Installs pnpm in the version, and with the very bytes, that `packageManager` in package.json names. */
 function installPnpm() {
   const { packageManager } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
-  const version = packageManager.slice("pnpm@".length);
-  const installed = join(tools, "node_modules", "pnpm", "package.json");
-  if (existsSync(installed) && JSON.parse(readFileSync(installed, "utf8")).version === version) return;
+  const [, version, digest] = /^pnpm@(.*)\+sha512\.([0-9a-f]+)$/.exec(packageManager);
+  const integrity = `sha512-${Buffer.from(digest, "hex").toString("base64")}`;
+  const lock = join(tools, "node_modules", ".package-lock.json");
+  const installed = () =>
+    existsSync(lock) ? JSON.parse(readFileSync(lock, "utf8")).packages["node_modules/pnpm"]?.integrity : undefined;
+  if (installed() === integrity) return;
   console.log(`Installing pnpm ${version} ...`);
   mkdirSync(tools, { recursive: true });
   writeFileSync(join(tools, "package.json"), '{ "private": true }\n');
-  run("Installing pnpm", "npm", [
-    "install",
-    "--prefix",
-    tools,
-    "--no-audit",
-    "--no-fund",
-    "--loglevel=error",
-    `pnpm@${version}`,
-  ]);
+  const options = ["--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts", "--loglevel=error"];
+  run("Installing pnpm", "npm", ["install", "--prefix", tools, ...options, `pnpm@${version}`]);
+  if (installed() !== integrity) {
+    rmSync(tools, { recursive: true, force: true });
+    throw new BootstrapError(`pnpm ${version} as installed is not the one that package.json names (packageManager).`);
+  }
 }
 
 /** Everything that decides what `pnpm install` would do, as one hash. */
@@ -93,6 +99,8 @@ function installDependencies() {
   run("pnpm install", process.execPath, [pnpm, "install", "--frozen-lockfile", "--reporter=append-only"], {
     env: { CI: "true" },
   });
+  if (!existsSync(pinnedNode))
+    throw new BootstrapError("The pinned Node is for Linux on x86-64, and so is this checkout.");
   writeFileSync(stamp, hash);
 }
 
@@ -110,10 +118,17 @@ try {
   installPnpm();
   installDependencies();
   if (task !== "setup") build();
-  const command = tasks[task];
-  if (command !== undefined) run(task, pinnedNode, [...command, ...args], { stdio: "inherit" });
 } catch (error) {
   if (!(error instanceof BootstrapError)) throw error;
   console.error(error.message);
+  // Whoever reads the last line of a test run finds one there even when nothing could be built.
+  if (task.startsWith("test")) console.log("0 passed, 1 failed");
   process.exit(1);
+}
+
+const command = tasks[task];
+if (command !== undefined) {
+  const { status, signal } = spawn(pinnedNode, [...command, ...args], { stdio: "inherit" });
+  if (signal !== null) process.kill(process.pid, signal);
+  process.exitCode = status ?? 1;
 }

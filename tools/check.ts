@@ -35,7 +35,10 @@ async function layering(): Promise<readonly string[]> {
 }
 
 const checks: readonly Check[] = [
-  { name: "format and lint", run: () => tool("@biomejs/biome/bin/biome", ["ci", "--colors=off", "."]) },
+  {
+    name: "format and lint",
+    run: () => tool("@biomejs/biome/bin/biome", ["ci", "--colors=off", "--error-on-warnings", "."]),
+  },
   { name: "types", run: () => tool("typescript/bin/tsc", ["-b", "--pretty", "false"]) },
   { name: "layering", run: layering },
   { name: "manifests", run: () => checkManifests() },
