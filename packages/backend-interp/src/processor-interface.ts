@@ -43,6 +43,11 @@ export interface LinearMemory {
   writeSystem(address: bigint, size: 1 | 2 | 4 | 8, value: bigint): void;
   /** RAM offset of a linear address for an instruction fetch. Throws #PF (or #GP if not canonical); -1 if it is not RAM. */
   translateFetch(address: bigint): number;
+  /**
+   * The code cache calls this when a RAM page begins to hold decoded code (just after `hasCode` became true for it): from
+   * then on stores to it are seen, under whatever linear address.
+   */
+  protectCode(ramPage: number): void;
 }
 
 /** What the decoder needs to know of a mode; `number` is what `modeAt` holds and what the key of a block contains. */
