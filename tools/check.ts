@@ -1,20 +1,16 @@
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { checkManifests } from "./check-manifests.ts";
+import { checkSources } from "./check-sources.ts";
 import { checkTarballs } from "./check-tarballs.ts";
 import { checkLayering } from "./layering.ts";
+import type { Count } from "./vitest-report.ts";
 import { root } from "./workspace.ts";
 
 /** One check: its name, and what it finds wrong, a line each (nothing when all is well). */
 interface Check {
   readonly name: string;
   readonly run: () => Promise<readonly string[]> | readonly string[];
-}
-
-/** What came of all checks. */
-export interface CheckResult {
-  readonly passed: number;
-  readonly failed: number;
 }
 
 /** Runs one of the tools in node_modules; its own output is the list of problems. */
@@ -37,9 +33,11 @@ async function layering(): Promise<readonly string[]> {
 const checks: readonly Check[] = [
   {
     name: "format and lint",
-    run: () => tool("@biomejs/biome/bin/biome", ["ci", "--colors=off", "--error-on-warnings", "."]),
+    run: () =>
+      tool("@biomejs/biome/bin/biome", ["ci", "--colors=off", "--error-on-warnings", "--diagnostic-level=warn", "."]),
   },
   { name: "types", run: () => tool("typescript/bin/tsc", ["-b", "--pretty", "false"]) },
+  { name: "sources", run: checkSources },
   { name: "layering", run: layering },
   { name: "manifests", run: () => checkManifests() },
   { name: "unused code and dependencies", run: () => tool("knip/bin/knip.js", ["--no-progress", "--no-config-hints"]) },
@@ -56,7 +54,7 @@ async function problemsOf(run: Check["run"]): Promise<readonly string[]> {
 }
 
 /** Runs all checks, tells about each, and counts. */
-export async function runChecks(): Promise<CheckResult> {
+export async function runChecks(): Promise<Count> {
   let failed = 0;
   for (const { name, run } of checks) {
     const start = performance.now();
