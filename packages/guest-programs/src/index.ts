@@ -1,1 +1,7 @@
-export {};
+/**
+ * Guest programs in assembly: each runs in one mode of the processor, does one kind of thing and prints what it
+ * observed on COM1. What a real processor observes is in `expected/`.
+ *
+ * @packageDocumentation
+ */
+export { buildGuestProgram, expectedObservations, type GuestProgram, guestPrograms } from "./build.ts";

@@ -1,0 +1,47 @@
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdirSync, readFileSync, renameSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const folder = fileURLToPath(new URL("..", import.meta.url));
+const sources = join(folder, "programs");
+
+/** The guest programs by name; each is `programs/NAME.S`. */
+export const guestPrograms = ["counter", "exceptions32", "paging32", "long-mode"] as const;
+
+/** Name of a guest program. */
+export type GuestProgram = (typeof guestPrograms)[number];
+
+/**
+ * Assembles a guest program, unless that was done since its sources last changed, and returns the path of the ELF file: it
+ * starts like a Linux kernel with a PVH entry.
+ *
+ * @throws if there is no `gcc` or `ld`, with what they said.
+ */
+export function buildGuestProgram(name: GuestProgram): string {
+  const target = join(folder, "dist", "programs", `${name}.elf`);
+  const inputs = [`${name}.S`, "runtime32.inc", "runtime64.inc", "link.ld"].map((file) => join(sources, file));
+  const newest = Math.max(...inputs.map((file) => statSync(file).mtimeMs));
+  if (existsSync(target) && statSync(target).mtimeMs >= newest) {
+    return target;
+  }
+  mkdirSync(join(folder, "dist", "programs"), { recursive: true });
+  const scratch = join(tmpdir(), `cpr-guest-program-${process.pid}-${name}`);
+  const object = `${scratch}.o`;
+  execFileSync("gcc", ["-c", "-x", "assembler", `-Wa,-I${sources}`, join(sources, `${name}.S`), "-o", object], {
+    stdio: "pipe",
+  });
+  const linked = join(folder, "dist", "programs", `.${name}.${process.pid}`);
+  const script = join(sources, "link.ld");
+  execFileSync("ld", ["--no-warn-rwx-segments", "-m", "elf_x86_64", "-n", "-T", script, object, "-o", linked], {
+    stdio: "pipe",
+  });
+  renameSync(linked, target);
+  return target;
+}
+
+/** What a guest program prints on COM1 on a real processor, up to and with `end`. The counter has no end. */
+export function expectedObservations(name: Exclude<GuestProgram, "counter">): string {
+  return readFileSync(join(folder, "expected", `${name}.txt`), "utf8");
+}
