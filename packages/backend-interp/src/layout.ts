@@ -86,13 +86,15 @@ export const starAt = 0x298;
 export const lstarAt = 0x2a0;
 export const cstarAt = 0x2a8;
 export const fmaskAt = 0x2b0;
+/** u64: XCR0; 1 after reset. Only bits of float/'s `supportedXcr0` may be set. */
+export const xcr0At = 0x2b8;
 
 /** x87: eight physical registers of 16 bytes (80-bit value in the low ten), then control, status, tag words. */
 export const x87RegistersAt = 0x300;
 export const x87ControlAt = 0x380;
 /** u16 status word with TOP in bits 13:11. */
 export const x87StatusAt = 0x384;
-/** u16 full tag word, two bits a register: 0 valid, 1 zero, 2 special, 3 empty. */
+/** u16 tag word, two bits a physical register: 3 empty, all else not (valid, zero and special are told apart when it is stored). */
 export const x87TagAt = 0x388;
 /** u16 last opcode, u64 last instruction pointer, u64 last data pointer (selectors: u16 each at +0x3ac, +0x3ae). */
 export const x87OpcodeAt = 0x38c;
