@@ -1,1 +1,16 @@
-export {};
+/**
+ * Device models of the PC. Each folder is one device: its registers, its state and its behaviour.
+ *
+ * @packageDocumentation
+ */
+export { AcpiPowerModel } from "./acpi-power/acpi-power.ts";
+export { CmosRtcModel } from "./cmos-rtc/cmos-rtc.ts";
+export { DebugPortModel } from "./debug-port/debug-port.ts";
+export { deviceErrors } from "./errors.ts";
+export { I8042Model } from "./i8042/i8042.ts";
+export { type Ioapic, IoapicModel } from "./ioapic/ioapic.ts";
+export { LocalApicModel } from "./local-apic/local-apic.ts";
+export { Pic8259Model } from "./pic-8259/pic-8259.ts";
+export { Pit8254Model } from "./pit-8254/pit-8254.ts";
+export { ResetControlModel } from "./reset-control/reset-control.ts";
+export { Uart16550Model } from "./uart-16550/uart-16550.ts";

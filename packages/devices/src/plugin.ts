@@ -1,1 +1,30 @@
-export {};
+import { DeviceModel, definePlugin } from "@cpr/core";
+import {
+  AcpiPowerModel,
+  CmosRtcModel,
+  DebugPortModel,
+  I8042Model,
+  IoapicModel,
+  LocalApicModel,
+  Pic8259Model,
+  Pit8254Model,
+  ResetControlModel,
+  Uart16550Model,
+} from "./index.ts";
+
+/** Registers the device models of the PC. */
+export default definePlugin({
+  name: "@cpr/devices",
+  setup(context) {
+    context.contribute(DeviceModel, AcpiPowerModel);
+    context.contribute(DeviceModel, CmosRtcModel);
+    context.contribute(DeviceModel, DebugPortModel);
+    context.contribute(DeviceModel, I8042Model);
+    context.contribute(DeviceModel, IoapicModel);
+    context.contribute(DeviceModel, LocalApicModel);
+    context.contribute(DeviceModel, Pic8259Model);
+    context.contribute(DeviceModel, Pit8254Model);
+    context.contribute(DeviceModel, ResetControlModel);
+    context.contribute(DeviceModel, Uart16550Model);
+  },
+});

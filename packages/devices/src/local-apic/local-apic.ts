@@ -1,0 +1,704 @@
+import type {
+  ApicBus,
+  ApicMessage,
+  Device,
+  DeviceContext,
+  DeviceModel,
+  ExternalInterrupts,
+  LocalApic,
+  ProcessorEvent,
+} from "@cpr/core";
+import { isDeadline } from "../deadline.ts";
+import { deliveryModes } from "../delivery-mode.ts";
+import { deviceErrors } from "../errors.ts";
+import { Properties } from "../properties.ts";
+import { stateCheckpoint } from "../state-checkpoint.ts";
+import { ApicTimer, type TimerMode } from "./apic-timer.ts";
+import {
+  apicBase,
+  command,
+  errorStatus,
+  localVector,
+  localVectors,
+  msr,
+  register,
+  spurious,
+  vectorTable,
+  version,
+} from "./registers.ts";
+import { type LocalApicState, localApicState } from "./state.ts";
+import { VectorSet } from "./vector-set.ts";
+
+const allOnes = 0xffff_ffff;
+/** What a local vector table entry holds after power-on. */
+const masked = localVector.masked;
+
+/**
+ * The local APIC of one vCPU (Intel SDM Vol. 3A chapter 11): xAPIC registers and x2APIC MSRs, priorities, the local
+ * vector table with the timer, interprocessor interrupts, and the virtual wire through which the 8259A pair reaches
+ * the boot processor.
+ */
+class ProcessorApic implements Device, LocalApic {
+  readonly id: string;
+  onChange: () => void = () => undefined;
+  readonly checkpoint = stateCheckpoint(
+    localApicState,
+    () => this.#save(),
+    (state) => this.#restore(state),
+  );
+
+  readonly #index: number;
+  readonly #bus: ApicBus;
+  readonly #external: ExternalInterrupts | undefined;
+  readonly #timer: ApicTimer;
+
+  readonly #inService = new VectorSet();
+  readonly #triggerMode = new VectorSet();
+  readonly #requests = new VectorSet();
+  #apicBase = 0n;
+  #apicId = 0;
+  #taskPriority = 0;
+  #logicalDestination = 0;
+  #destinationFormat = 0;
+  #spurious = 0;
+  #errorStatus = 0;
+  #errors = 0;
+  #command = 0n;
+  #localVectors: number[] = [];
+  #externalPending = false;
+  #nmiPending = false;
+  #initPending = false;
+  #startupPending = false;
+  #startupVector = 0;
+  /** Answer of {@link pending}, which is asked far more often than it changes. */
+  #pending = false;
+
+  constructor(context: DeviceContext) {
+    const properties = new Properties(context);
+    this.id = context.id;
+    this.#index = properties.integer("index", 254);
+    this.#bus = properties.part<ApicBus>("apicBus", "send", "endOfInterrupt");
+    if (context.properties.external !== undefined) {
+      this.#external = properties.part<ExternalInterrupts>("external", "requested", "acknowledge");
+      this.#external.onChange = () => this.#update();
+    }
+    this.#timer = new ApicTimer(`${context.id}/timer`, context.timers, context.clock, () =>
+      this.#raiseLocal(vectorTable.timer),
+    );
+    this.reset();
+  }
+
+  reset(): void {
+    this.#apicBase = apicBase.address | apicBase.enabled | (this.#index === 0 ? apicBase.bootProcessor : 0n);
+    this.#initialise();
+    this.#nmiPending = false;
+    this.#initPending = false;
+    this.#startupPending = false;
+    this.#startupVector = 0;
+    this.#update();
+  }
+
+  // --- What the vCPU sees ---
+
+  pending(): boolean {
+    return this.#pending;
+  }
+
+  acknowledge(): number {
+    const request = this.#requests.highest();
+    if (this.#externalWaits()) {
+      this.#externalPending = false;
+      const vector = this.#external?.acknowledge() ?? this.#spurious & spurious.vector;
+      this.#update();
+      return vector;
+    }
+    if (request < 0 || (request & 0xf0) <= (this.processorPriority & 0xf0)) {
+      // The task priority was raised, or the request masked, between the question and this: nothing is in service.
+      return this.#spurious & spurious.vector;
+    }
+    this.#requests.delete(request);
+    this.#inService.add(request);
+    this.#update();
+    return request;
+  }
+
+  get taskPriority(): number {
+    return this.#taskPriority >> 4;
+  }
+
+  set taskPriority(value: number) {
+    this.#taskPriority = (value & 0xf) << 4;
+    this.#update();
+  }
+
+  get timestampOffset(): bigint {
+    return this.#timer.timestampOffset;
+  }
+
+  set timestampOffset(offset: bigint) {
+    this.#timer.timestampOffset = offset;
+  }
+
+  takeEvent(): ProcessorEvent | undefined {
+    let event: ProcessorEvent | undefined;
+    if (this.#initPending) {
+      this.#initPending = false;
+      event = { kind: "init" };
+    } else if (this.#startupPending) {
+      this.#startupPending = false;
+      event = { kind: "startup", vector: this.#startupVector };
+    } else if (this.#nmiPending) {
+      this.#nmiPending = false;
+      event = { kind: "nmi" };
+    }
+    return event;
+  }
+
+  readMsr(index: number): bigint | undefined {
+    if (index === msr.apicBase) {
+      return this.#apicBase;
+    }
+    if (index === msr.tscDeadline) {
+      return this.#timer.tscDeadline;
+    }
+    if (!this.#x2apic() || index < msr.x2apicFirst || index > msr.x2apicLast) {
+      return undefined;
+    }
+    const offset = (index - msr.x2apicFirst) * 16;
+    if (offset === register.commandLow) {
+      return this.#command;
+    }
+    const writeOnlyOrAbsent =
+      offset === register.endOfInterrupt ||
+      offset === register.selfInterrupt ||
+      offset === register.commandHigh ||
+      offset === register.destinationFormat ||
+      offset === register.arbitrationPriority;
+    const value = writeOnlyOrAbsent ? undefined : this.#read(offset);
+    return value === undefined ? undefined : BigInt(value);
+  }
+
+  writeMsr(index: number, value: bigint): boolean | "fault" {
+    if (index === msr.apicBase) {
+      return this.#writeBase(value);
+    }
+    if (index === msr.tscDeadline) {
+      this.#timer.tscDeadline = value;
+      return true;
+    }
+    if (index < msr.x2apicFirst || index > msr.x2apicLast) {
+      return false;
+    }
+    if (!this.#x2apic()) {
+      return "fault";
+    }
+    const offset = (index - msr.x2apicFirst) * 16;
+    if (offset === register.commandLow) {
+      this.#sendCommand(value);
+      return true;
+    }
+    if (value > 0xffff_ffffn) {
+      return "fault";
+    }
+    const low = Number(value);
+    switch (offset) {
+      case register.selfInterrupt:
+        if (low > 0xff) return "fault";
+        this.receive({
+          destination: this.#apicId,
+          logical: false,
+          deliveryMode: "fixed",
+          vector: low,
+          trigger: "edge",
+        });
+        return true;
+      case register.endOfInterrupt:
+      case register.errorStatus:
+        if (low !== 0) return "fault";
+        break;
+      case register.taskPriority:
+        if (low > 0xff) return "fault";
+        break;
+      // Read-only in x2APIC mode, or not there at all.
+      case register.id:
+      case register.logicalDestination:
+      case register.destinationFormat:
+      case register.commandHigh:
+        return "fault";
+      default:
+        break;
+    }
+    return this.#write(offset, low) ? true : "fault";
+  }
+
+  // --- What the board and the APIC bus see ---
+
+  get processorPriority(): number {
+    const serviced = this.#inService.highest();
+    const servicedClass = serviced < 0 ? 0 : serviced & 0xf0;
+    return (this.#taskPriority & 0xf0) >= servicedClass ? this.#taskPriority : servicedClass;
+  }
+
+  readRegister(offset: number): number {
+    if (!this.#enabled() || this.#x2apic()) {
+      return allOnes;
+    }
+    if (offset === register.arbitrationPriority) {
+      return this.processorPriority;
+    }
+    const value = (offset & 0xf) === 0 ? this.#read(offset) : 0;
+    if (value === undefined) {
+      this.#fail(errorStatus.illegalRegister);
+      return 0;
+    }
+    return value;
+  }
+
+  writeRegister(offset: number, value: number): void {
+    if (!this.#enabled() || this.#x2apic() || (offset & 0xf) !== 0) {
+      return;
+    }
+    switch (offset) {
+      case register.id:
+        this.#apicId = value >>> 24;
+        return;
+      case register.logicalDestination:
+        this.#logicalDestination = (value & 0xff00_0000) >>> 0;
+        return;
+      case register.destinationFormat:
+        this.#destinationFormat = (value | 0x0fff_ffff) >>> 0;
+        return;
+      case register.commandLow:
+        this.#sendCommand((this.#command & 0xffff_ffff_0000_0000n) | BigInt(value));
+        return;
+      case register.commandHigh:
+        this.#command = (this.#command & 0xffff_ffffn) | (BigInt((value & 0xff00_0000) >>> 0) << 32n);
+        return;
+      default:
+        if (!this.#write(offset, value)) {
+          this.#fail(errorStatus.illegalRegister);
+        }
+    }
+  }
+
+  matches(message: ApicMessage): boolean {
+    const { destination, logical } = message;
+    if (!this.#enabled()) {
+      return false;
+    }
+    if (destination === allOnes || (destination === 0xff && !(logical && this.#x2apic()))) {
+      return true;
+    }
+    if (!logical) {
+      // In x2APIC mode an id fits in the eight bits of a message from the IOAPIC as long as it is below 255.
+      return destination === this.#apicId;
+    }
+    if (this.#x2apic()) {
+      return destination >>> 16 === this.#apicId >>> 4 && (destination & (1 << (this.#apicId & 0xf))) !== 0;
+    }
+    const own = this.#logicalDestination >>> 24;
+    return this.#destinationFormat === allOnes
+      ? (own & destination) !== 0
+      : own >> 4 === destination >> 4 && (own & destination & 0xf) !== 0;
+  }
+
+  receive(message: ApicMessage): void {
+    switch (message.deliveryMode) {
+      case "fixed":
+      case "lowest-priority":
+        this.#accept(message.vector, message.trigger === "level");
+        return;
+      case "nmi":
+        this.#nmiPending = true;
+        break;
+      case "init":
+        // The rest of the APIC is reset with the vCPU (Intel SDM Vol. 3A §11.4.7.3).
+        this.#initialise();
+        this.#initPending = true;
+        this.#startupPending = false;
+        break;
+      case "startup":
+        this.#startupPending = true;
+        this.#startupVector = message.vector;
+        break;
+      case "external":
+        this.#externalPending = true;
+        break;
+      case "smi":
+        // There is no system management mode.
+        return;
+    }
+    this.#update();
+    // NMI, INIT and start-up do not show in pending(), so the vCPU is told in any case.
+    this.onChange();
+  }
+
+  // --- Inside ---
+
+  #enabled(): boolean {
+    return (this.#apicBase & apicBase.enabled) !== 0n;
+  }
+
+  #x2apic(): boolean {
+    return (this.#apicBase & apicBase.x2apic) !== 0n;
+  }
+
+  #softwareEnabled(): boolean {
+    return (this.#spurious & spurious.enabled) !== 0;
+  }
+
+  /** State after reset and INIT, without the base address and what waits for the vCPU. */
+  #initialise(): void {
+    this.#apicId = this.#index;
+    this.#taskPriority = 0;
+    this.#logicalDestination = 0;
+    this.#destinationFormat = allOnes;
+    this.#spurious = 0xff;
+    this.#errorStatus = 0;
+    this.#errors = 0;
+    this.#command = 0n;
+    this.#localVectors = localVectors.map(() => masked);
+    if (this.#external !== undefined) {
+      // What firmware leaves behind: virtual wire mode, in which the 8259A pair interrupts through LINT0.
+      this.#localVectors[vectorTable.lint0] = deliveryModes.indexOf("external") << localVector.deliveryShift;
+    }
+    this.#inService.clear();
+    this.#triggerMode.clear();
+    this.#requests.clear();
+    this.#externalPending = false;
+    this.#timer.reset();
+  }
+
+  #writeBase(value: bigint): boolean | "fault" {
+    const modes = apicBase.enabled | apicBase.x2apic;
+    const writable = modes | apicBase.bootProcessor;
+    // NOTE: the page cannot be moved; no operating system does.
+    if ((value & ~writable) !== apicBase.address) {
+      return "fault";
+    }
+    const from = this.#apicBase & modes;
+    const to = value & modes;
+    // Intel SDM Vol. 3A figure 11-27: x2APIC mode is entered from xAPIC mode and left only by disabling the APIC.
+    if (to === apicBase.x2apic || (from === modes && to === apicBase.enabled) || (from === 0n && to === modes)) {
+      return "fault";
+    }
+    this.#apicBase = value;
+    if (from !== to) {
+      if (to === 0n) {
+        const vectors = [...this.#localVectors];
+        this.#initialise();
+        // Disabling does not unmask LINT0 again; while it lasts the 8259A pair reaches the vCPU directly.
+        this.#localVectors[vectorTable.lint0] = vectors[vectorTable.lint0] ?? masked;
+      } else if (to === modes) {
+        this.#apicId = this.#index;
+        this.#destinationFormat = allOnes;
+        this.#command &= 0xffff_ffffn;
+      }
+      this.#update();
+    }
+    return true;
+  }
+
+  /** Registers that xAPIC and x2APIC mode have in common; undefined if there is none. */
+  #read(offset: number): number | undefined {
+    if (offset >= register.inService && offset < register.errorStatus) {
+      const index = (offset >> 4) & 7;
+      if (offset < register.triggerMode) return this.#inService.word(index);
+      return offset < register.interruptRequest ? this.#triggerMode.word(index) : this.#requests.word(index);
+    }
+    if (offset >= register.timer && offset <= register.error) {
+      return this.#localVectors[(offset - register.timer) >> 4];
+    }
+    switch (offset) {
+      case register.id:
+        return this.#x2apic() ? this.#apicId : (this.#apicId << 24) >>> 0;
+      case register.version:
+        return version;
+      case register.taskPriority:
+        return this.#taskPriority;
+      case register.processorPriority:
+        return this.processorPriority;
+      case register.endOfInterrupt:
+      case register.remoteRead:
+        return 0;
+      case register.logicalDestination:
+        return this.#x2apic()
+          ? (((this.#apicId >>> 4) << 16) | (1 << (this.#apicId & 0xf))) >>> 0
+          : this.#logicalDestination;
+      case register.destinationFormat:
+        return this.#destinationFormat;
+      case register.spurious:
+        return this.#spurious;
+      case register.errorStatus:
+        return this.#errorStatus;
+      case register.commandLow:
+        return Number(this.#command & 0xffff_ffffn);
+      case register.commandHigh:
+        return Number(this.#command >> 32n);
+      case register.initialCount:
+        return this.#timer.initialCount;
+      case register.currentCount:
+        return this.#timer.currentCount;
+      case register.divideConfiguration:
+        return this.#timer.divideConfiguration;
+      default:
+        return undefined;
+    }
+  }
+
+  /** Returns `false` if there is no such register or it cannot be written. */
+  #write(offset: number, value: number): boolean {
+    if (offset >= register.timer && offset <= register.error) {
+      this.#writeLocalVector((offset - register.timer) >> 4, value);
+      return true;
+    }
+    switch (offset) {
+      case register.taskPriority:
+        this.#taskPriority = value & 0xff;
+        this.#update();
+        return true;
+      case register.endOfInterrupt:
+        this.#endOfInterrupt();
+        return true;
+      case register.spurious:
+        this.#spurious = value & spurious.writable;
+        if (!this.#softwareEnabled()) {
+          this.#localVectors = this.#localVectors.map((entry) => entry | masked);
+        }
+        this.#update();
+        return true;
+      case register.errorStatus:
+        // A write makes the errors so far readable and begins anew.
+        this.#errorStatus = this.#errors;
+        this.#errors = 0;
+        return true;
+      case register.initialCount:
+        this.#timer.initialCount = value;
+        return true;
+      case register.divideConfiguration:
+        this.#timer.divideConfiguration = value;
+        return true;
+      default:
+        return false;
+    }
+  }
+
+  #writeLocalVector(index: number, value: number): void {
+    const { writable } = localVectors[index] ?? { writable: 0 };
+    this.#localVectors[index] = (value & writable) | (this.#softwareEnabled() ? 0 : masked);
+    if (index === vectorTable.timer) {
+      this.#timer.mode = timerMode(value);
+    }
+    this.#update();
+  }
+
+  #endOfInterrupt(): void {
+    const vector = this.#inService.highest();
+    if (vector < 0) {
+      return;
+    }
+    this.#inService.delete(vector);
+    if (this.#triggerMode.has(vector)) {
+      this.#bus.endOfInterrupt(vector);
+    }
+    this.#update();
+  }
+
+  #sendCommand(value: bigint): void {
+    const low = Number(value & 0xffff_ffffn) & command.writable;
+    this.#command = (value & 0xffff_ffff_0000_0000n) | BigInt(low >>> 0);
+    const deliveryMode = deliveryModes[(low >> command.deliveryShift) & 7];
+    const vector = low & command.vector;
+    if (deliveryMode === undefined || deliveryMode === "external") {
+      return;
+    }
+    // The level de-assert INIT of old only synchronised arbitration ids.
+    if (deliveryMode === "init" && (low & (command.level | command.assert)) === command.level) {
+      return;
+    }
+    if (vector < 16 && (deliveryMode === "fixed" || deliveryMode === "lowest-priority")) {
+      this.#fail(errorStatus.sendIllegalVector);
+      return;
+    }
+    const high = Number(value >> 32n);
+    const message: ApicMessage = {
+      destination: this.#x2apic() ? high : high >>> 24,
+      logical: (low & command.logical) !== 0,
+      deliveryMode,
+      vector,
+      trigger: "edge",
+    };
+    switch ((low >> command.shorthandShift) & 3) {
+      case 0:
+        this.#bus.send(message);
+        break;
+      case 1:
+        this.receive(message);
+        break;
+      case 2:
+        this.#bus.send({ ...message, destination: allOnes, logical: false });
+        break;
+      default:
+        this.#bus.send({ ...message, destination: allOnes, logical: false }, this);
+        break;
+    }
+  }
+
+  /** Puts a vector into the interrupt request register. */
+  #accept(vector: number, level: boolean): void {
+    if (!this.#softwareEnabled()) {
+      return;
+    }
+    if (vector < 16) {
+      this.#fail(errorStatus.receiveIllegalVector);
+      return;
+    }
+    this.#requests.add(vector);
+    if (level) {
+      this.#triggerMode.add(vector);
+    } else {
+      this.#triggerMode.delete(vector);
+    }
+    this.#update();
+  }
+
+  #raiseLocal(index: number): void {
+    const entry = this.#localVectors[index] ?? masked;
+    if ((entry & masked) !== 0) {
+      return;
+    }
+    const programmable = index !== vectorTable.timer && index !== vectorTable.error;
+    const deliveryMode = programmable ? deliveryModes[(entry >> localVector.deliveryShift) & 7] : "fixed";
+    if (deliveryMode !== undefined) {
+      this.receive({
+        destination: this.#apicId,
+        logical: false,
+        deliveryMode,
+        vector: entry & localVector.vector,
+        trigger: "edge",
+      });
+    }
+  }
+
+  #fail(error: number): void {
+    const first = (this.#errors & error) === 0;
+    this.#errors |= error;
+    if (first) {
+      this.#raiseLocal(vectorTable.error);
+    }
+  }
+
+  /** Whether an acknowledge cycle would go to the 8259A pair. */
+  #externalWaits(): boolean {
+    if (this.#external === undefined) {
+      return false;
+    }
+    if (!this.#external.requested()) {
+      return this.#externalPending;
+    }
+    if (this.#externalPending || !this.#enabled()) {
+      return true;
+    }
+    const entry = this.#localVectors[vectorTable.lint0] ?? masked;
+    return (entry & masked) === 0 && deliveryModes[(entry >> localVector.deliveryShift) & 7] === "external";
+  }
+
+  /** Recomputes whether an interrupt waits, and tells the vCPU if one has come. */
+  #update(): void {
+    const request = this.#requests.highest();
+    const before = this.#pending;
+    this.#pending =
+      this.#externalWaits() ||
+      (this.#softwareEnabled() && request >= 0 && (request & 0xf0) > (this.processorPriority & 0xf0));
+    if (this.#pending && !before) {
+      this.onChange();
+    }
+  }
+
+  #save(): LocalApicState {
+    return {
+      apicBase: this.#apicBase,
+      id: this.#apicId,
+      taskPriority: this.#taskPriority,
+      logicalDestination: this.#logicalDestination,
+      destinationFormat: this.#destinationFormat,
+      spurious: this.#spurious,
+      inService: this.#inService.save(),
+      triggerMode: this.#triggerMode.save(),
+      interruptRequest: this.#requests.save(),
+      errorStatus: this.#errorStatus,
+      errors: this.#errors,
+      command: this.#command,
+      localVectors: [...this.#localVectors],
+      ...this.#timer.save(),
+      externalPending: this.#externalPending,
+      nmiPending: this.#nmiPending,
+      initPending: this.#initPending,
+      startupPending: this.#startupPending,
+      startupVector: this.#startupVector,
+    };
+  }
+
+  #restore(state: LocalApicState): void {
+    const base = state.apicBase & ~(apicBase.enabled | apicBase.x2apic | apicBase.bootProcessor);
+    const x2apicOnly = (state.apicBase & (apicBase.enabled | apicBase.x2apic)) === apicBase.x2apic;
+    const reason =
+      base !== apicBase.address || x2apicOnly
+        ? `IA32_APIC_BASE 0x${state.apicBase.toString(16)}`
+        : (state.apicBase & apicBase.x2apic) !== 0n && state.id !== this.#index
+          ? `x2APIC id ${state.id}`
+          : state.id > 0xff
+            ? `APIC id ${state.id}`
+            : state.localVectors.some((entry, index) => (entry & ~(localVectors[index]?.writable ?? 0)) !== 0)
+              ? "reserved bits of the local vector table are set"
+              : isDeadline(state.timerDeadline)
+                ? undefined
+                : "a deadline is out of range";
+    if (reason !== undefined) {
+      throw deviceErrors.ERR_CPR_DEVICE_STATE({ device: this.id, reason });
+    }
+    this.#apicBase = state.apicBase;
+    this.#apicId = state.id;
+    this.#taskPriority = state.taskPriority;
+    this.#logicalDestination = state.logicalDestination;
+    this.#destinationFormat = state.destinationFormat;
+    this.#spurious = state.spurious;
+    this.#inService.restore(state.inService);
+    this.#triggerMode.restore(state.triggerMode);
+    this.#requests.restore(state.interruptRequest);
+    this.#errorStatus = state.errorStatus;
+    this.#errors = state.errors;
+    this.#command = state.command;
+    this.#localVectors = [...state.localVectors];
+    this.#timer.restore(state, timerMode(state.localVectors[vectorTable.timer] ?? masked));
+    this.#externalPending = state.externalPending;
+    this.#nmiPending = state.nmiPending;
+    this.#initPending = state.initPending;
+    this.#startupPending = state.startupPending;
+    this.#startupVector = state.startupVector;
+    this.#update();
+  }
+}
+
+function timerMode(entry: number): TimerMode {
+  switch (entry & localVector.timerMode) {
+    case localVector.tscDeadline:
+      return "tsc-deadline";
+    case localVector.periodic:
+      return "periodic";
+    default:
+      return "one-shot";
+  }
+}
+
+/**
+ * Makes local APICs. Properties: `index`, the vCPU's index and APIC id; `apicBus`; `external`, for the boot processor:
+ * what is wired to LINT0.
+ */
+export class LocalApicModel implements DeviceModel {
+  readonly name = "local-apic";
+
+  create(context: DeviceContext): Device & LocalApic {
+    return new ProcessorApic(context);
+  }
+}

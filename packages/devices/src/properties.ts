@@ -1,0 +1,51 @@
+import type { DeviceContext } from "@cpr/core";
+import { deviceErrors } from "./errors.ts";
+
+/** Reads the properties of one device, with an error that names the device and the property. */
+export class Properties {
+  readonly #context: DeviceContext;
+
+  constructor(context: DeviceContext) {
+    this.#context = context;
+  }
+
+  /** An integer from 0 to `limit`; `fallback` if it was not given. */
+  integer(name: string, limit: number, fallback?: number): number {
+    const value = this.#context.properties[name] ?? fallback;
+    if (typeof value !== "number" || !Number.isInteger(value) || value < 0 || value > limit) {
+      throw this.#error(name, `an integer from 0 to ${limit}`);
+    }
+    return value;
+  }
+
+  /** A text that is not empty. */
+  text(name: string): string {
+    const value = this.#context.properties[name];
+    if (typeof value !== "string" || value === "") {
+      throw this.#error(name, "a text");
+    }
+    return value;
+  }
+
+  /** A truth value; `fallback` if it was not given. */
+  flag(name: string, fallback: boolean): boolean {
+    const value = this.#context.properties[name] ?? fallback;
+    if (typeof value !== "boolean") {
+      throw this.#error(name, "true or false");
+    }
+    return value;
+  }
+
+  /** An object that the board wires to the device, with the methods that the device will call. */
+  part<T>(name: string, ...methods: readonly (keyof T & string)[]): T {
+    const value = this.#context.properties[name] as Record<string, unknown> | undefined;
+    if (typeof value !== "object" || value === null || methods.some((method) => typeof value[method] !== "function")) {
+      throw this.#error(name, `an object with ${methods.join(", ")}`);
+    }
+    return value as T;
+  }
+
+  #error(property: string, expected: string): Error {
+    return deviceErrors.ERR_CPR_DEVICE_PROPERTY({ device: this.#context.id, property, expected });
+  }
+}
