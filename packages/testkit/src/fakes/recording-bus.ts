@@ -1,0 +1,54 @@
+import { type AccessSize, type Bus, type BusHandler, type BusSpace, ClaimedSpace } from "@cpr/core";
+
+/** A range that somebody claimed. */
+export interface RecordedClaim {
+  readonly space: "ports" | "mmio";
+  readonly owner: string;
+  readonly base: number;
+  readonly length: number;
+}
+
+/** An access that reached the bus, in the order of time. */
+export interface RecordedAccess {
+  readonly space: "ports" | "mmio";
+  readonly kind: "read" | "write";
+  readonly address: number;
+  readonly size: AccessSize;
+  /** What was read or written. */
+  readonly value: number;
+}
+
+class RecordingSpace implements BusSpace {
+  readonly #space = new ClaimedSpace();
+  readonly #name: "ports" | "mmio";
+  readonly #bus: RecordingBus;
+
+  constructor(name: "ports" | "mmio", bus: RecordingBus) {
+    this.#name = name;
+    this.#bus = bus;
+  }
+
+  claim(owner: string, base: number, length: number, handler: BusHandler): void {
+    this.#space.claim(owner, base, length, handler);
+    this.#bus.claims.push({ space: this.#name, owner, base, length });
+  }
+
+  read(address: number, size: AccessSize): number {
+    const value = this.#space.read(address, size);
+    this.#bus.accesses.push({ space: this.#name, kind: "read", address, size, value });
+    return value;
+  }
+
+  write(address: number, size: AccessSize, value: number): void {
+    this.#bus.accesses.push({ space: this.#name, kind: "write", address, size, value });
+    this.#space.write(address, size, value);
+  }
+}
+
+/** A bus that works, and tells afterwards who claimed what and what was accessed. */
+export class RecordingBus implements Bus {
+  readonly claims: RecordedClaim[] = [];
+  readonly accesses: RecordedAccess[] = [];
+  readonly ports: BusSpace = new RecordingSpace("ports", this);
+  readonly mmio: BusSpace = new RecordingSpace("mmio", this);
+}
