@@ -119,7 +119,10 @@ export const tlbHalfSize = tlbEntries * tlbEntrySize;
 export const tlbField = { tagRead: 0, tagWrite: 8, addend: 16 } as const;
 export const tlbInvalidTag = 1;
 
-/** Jump cache: direct-mapped by RIP; entry: rip u64, key u32 ({@link jumpKeyAt}), block u32. */
+/**
+ * Jump cache: direct-mapped by RIP; entry: rip u64, key u32 ({@link jumpKeyAt}), block u32. The index is
+ * (low half of RIP ^ (that >>> 13)) modulo the number of entries. Key 0 marks an empty entry and is never the current key.
+ */
 export const jumpCacheAt = 0x2_0000;
 export const jumpCacheEntries = 8192;
 export const jumpCacheEntrySize = 16;
@@ -131,5 +134,5 @@ export const coreMemorySize = 64 * 1024 * 1024;
 
 /** A block: this header, then its operations. */
 export const blockHeaderSize = 16;
-/** u32 instructions in the block; u32 length of its code in bytes; u32 RAM page that it lies in; u32 unused. */
-export const blockField = { instructions: 0, length: 4, page: 8 } as const;
+/** u32 instructions in the block; u32 length of its code in bytes; u32 RAM page that it lies in; u32 number of operations. */
+export const blockField = { instructions: 0, length: 4, page: 8, operations: 12 } as const;

@@ -41,6 +41,14 @@ export const operationSize = 40;
 export const operationFlag = {
   /** First operation of its instruction: where a stale block is left. */
   first: 1,
+  /** The link in `base` (`index` for a jump not taken) may be written: the target lies in the jump's own page. */
+  linkable: 2,
+  linkableNotTaken: 4,
+  /**
+   * Bits 7:4 of a first operation (or of `end`): how many instructions without any operation (NOP, ENDBR, fences) come
+   * directly before this instruction, in the same block. Whoever counts instructions adds them.
+   */
+  skippedShift: 4,
 } as const;
 
 /**
@@ -129,8 +137,10 @@ export const operationNames = [
   ...each(["extend-accumulator"], wide),
   /** CWD/CDQ/CQO. */
   ...each(["sign-to-data"], wide),
-  /** Bit number in s, taken modulo the width (memory forms: the decoder adds the byte offset by helper `bit-address`). CF. */
+  /** Bit number in s, taken modulo the width (memory forms: the decoder adds the byte offset, see `bit-offset` and helper `bit-address`). CF. */
   ...each(["bit-test", "bit-test-set", "bit-test-reset", "bit-test-complement"], wide),
+  /** d (all 64 bits) = byte offset of the unit that has bit s: s, signed and of this width, shifted right arithmetically by 4, 5 or 6, times 2, 4 or 8. No flags. */
+  ...each(["bit-offset"], wide),
   ...each(
     ["bit-scan-forward", "bit-scan-reverse", "count-trailing-zeros", "count-leading-zeros", "population-count"],
     wide,
@@ -167,6 +177,9 @@ export const operationNames = [
   "call-indirect64",
   /** LOOP, LOOPE, LOOPNE, JrCXZ: helper-free when the address size is 64: condition in `auxiliary` 0..3 (NE, E, plain, RCX zero). */
   "loop64",
+
+  /** Does nothing: a NOP whose place must be known because the instruction before it may write code. */
+  "no-operation",
 ] as const;
 
 /** Name of an operation. */
