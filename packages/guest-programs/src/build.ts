@@ -8,7 +8,15 @@ const folder = fileURLToPath(new URL("..", import.meta.url));
 const sources = join(folder, "programs");
 
 /** The guest programs by name; each is `programs/NAME.S`. */
-export const guestPrograms = ["counter", "exceptions32", "paging32", "long-mode"] as const;
+export const guestPrograms = [
+  "counter",
+  "real-mode",
+  "exceptions32",
+  "paging32",
+  "long-mode",
+  "self-modifying",
+  "timers",
+] as const;
 
 /** Name of a guest program. */
 export type GuestProgram = (typeof guestPrograms)[number];
