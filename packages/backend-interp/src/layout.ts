@@ -41,11 +41,14 @@ export const idtrAt = 0x1d0;
  * - `sum`: result = left + right; `difference`: result = left - right (also CMP, NEG). All three are sign-extended from
  *   the operation's width to 64 bits, so no width is needed: for a difference CF is left <u right, for a sum result <u left;
  *   OF is the sign of ((left ^ result) & (right ^ result)) or ((left ^ right) & (left ^ result)); AF is bit 4 of left ^ right ^ result.
+ * - `increment`, `decrement`: as sum and difference (right is 1), but CF is in `eflags`.
  * - `result`: ZF, SF and PF come from result (sign-extended); CF, AF and OF are in `eflags`.
  * - `explicit`: all six are in `eflags`.
+ *
+ * AND, OR, XOR and TEST count as a difference with right = 0 and left = result: CF, OF and AF come out as 0.
  */
 export const flagsKindAt = 0x1e0;
-export const flagsKind = { explicit: 0, result: 1, sum: 2, difference: 3 } as const;
+export const flagsKind = { explicit: 0, result: 1, sum: 2, difference: 3, increment: 4, decrement: 5 } as const;
 /** RFLAGS as u32. The arithmetic bits count only as {@link flagsKind} says; the others (IF, DF, TF, IOPL, NT, AC, ID, …) always. Bit 1 is always set. */
 export const eflagsAt = 0x1e4;
 export const flagsResultAt = 0x1e8;
@@ -126,6 +129,11 @@ export const tlbInvalidTag = 1;
 export const jumpCacheAt = 0x2_0000;
 export const jumpCacheEntries = 8192;
 export const jumpCacheEntrySize = 16;
+
+/** The jump cache's entry for a RIP, given its low 32 bits. The core reads entries, `resolve` writes them. */
+export function jumpCacheEntryAt(ripLow: number): number {
+  return jumpCacheAt + ((ripLow ^ (ripLow >>> 13)) & (jumpCacheEntries - 1)) * jumpCacheEntrySize;
+}
 
 /** Decoded blocks are allocated upwards from here until {@link coreMemorySize}. */
 export const arenaAt = 0x8_0000;
