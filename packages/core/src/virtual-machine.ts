@@ -28,6 +28,8 @@ export interface MigrationInformation {
     readonly normalPages: number;
   };
   readonly errorDescription?: string;
+  /** What the user should know although it is no error, one line each. */
+  readonly notices?: readonly string[];
   readonly blockedReasons: readonly string[];
 }
 

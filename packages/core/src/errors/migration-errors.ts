@@ -1,0 +1,126 @@
+import { defineError, defineErrors } from "../errors.ts";
+
+type None = Record<string, never>;
+
+/** Why a migration is refused or fails, apart from what is wrong with a stream. */
+export const migrationErrors = defineErrors({
+  ERR_CPR_URI: defineError<{ uri: string }>({
+    category: "usage",
+    when: "A migration URI has no scheme.",
+    message: ({ uri }) => `unknown migration protocol: ${uri}`,
+    hint: () => "A URI is SCHEME:REST, e.g. file:vm.state.",
+  }),
+  ERR_CPR_MIGRATION_ACTIVE: defineError<None>({
+    category: "refused",
+    when: "A migration is asked for, or its settings are changed, while one is under way.",
+    message: () => "There's a migration process in progress",
+    hint: () => "Wait for its end (`info migrate`) or cancel it with `migrate_cancel`.",
+  }),
+  ERR_CPR_MIGRATION_NOT_FINAL: defineError<None>({
+    category: "refused",
+    when: "`cont` or `system_reset` while a checkpoint is being written.",
+    message: () => "Migration is not finalized yet",
+  }),
+  ERR_CPR_MIGRATE_IN_INMIGRATE: defineError<None>({
+    category: "refused",
+    when: "`migrate` in a VM that waits for an incoming migration.",
+    message: () => "Guest is waiting for an incoming migration",
+  }),
+  ERR_CPR_MIGRATE_IN_POSTMIGRATE: defineError<None>({
+    category: "refused",
+    when: "`migrate` in a VM that was saved already and has not run since.",
+    message: () => "Can't migrate the vm that was paused due to previous migration",
+    hint: () => "Let it run with `cont` first, or quit: its checkpoint is complete.",
+  }),
+  ERR_CPR_MIGRATE_IN_RUNSTATE: defineError<{ runState: string }>({
+    category: "refused",
+    when: "`migrate` in a VM that has failed, panicked or shut down.",
+    message: ({ runState }) => `A VM in runstate ${runState} cannot be migrated`,
+    hint: () => "Reset it with `system_reset`.",
+  }),
+  ERR_CPR_NOT_INCOMING: defineError<None>({
+    category: "refused",
+    when: "`migrate_incoming` in a process that was started without `-incoming`.",
+    message: () => "'-incoming' was not specified on the command line",
+  }),
+  ERR_CPR_INCOMING_STARTED: defineError<None>({
+    category: "refused",
+    when: "`migrate_incoming` while the VM is being loaded, or after it was.",
+    message: () => "The incoming migration has already been started",
+  }),
+  ERR_CPR_BLOCKED: defineError<{ device: string; mode: string; reason: string }>({
+    category: "refused",
+    when: "A device of the VM cannot be saved in the migration mode.",
+    message: ({ reason }) => reason,
+    hint: ({ device, mode }) => `Device '${device}' blocks the migration mode ${mode}.`,
+  }),
+  ERR_CPR_CAPABILITY_UNKNOWN: defineError<{ name: string; known: readonly string[] }>({
+    category: "usage",
+    when: "A migration capability that QEMU does not know either.",
+    message: ({ name }) => `Invalid parameter '${name}'`,
+    hint: (details) => `Capabilities: ${details.known.join(", ")}.`,
+  }),
+  ERR_CPR_CAPABILITY_UNSUPPORTED: defineError<{ name: string; supported: readonly string[] }>({
+    category: "refused",
+    when: "A capability of QEMU that this program does not have is switched on, or is on when a migration begins.",
+    message: ({ name }) => `Migration capability '${name}' is not supported`,
+    hint: ({ supported }) => `Supported: ${supported.join(", ")}.`,
+  }),
+  ERR_CPR_CAPABILITY_CONFLICT: defineError<{ name: string; reason: string }>({
+    category: "refused",
+    when: "Two capabilities exclude each other.",
+    message: ({ reason }) => reason,
+  }),
+  ERR_CPR_PARAMETER_UNKNOWN: defineError<{ name: string; known: readonly string[] }>({
+    category: "usage",
+    when: "A migration parameter that QEMU does not know either.",
+    message: ({ name }) => `Invalid parameter '${name}'`,
+    hint: (details) => `Parameters: ${details.known.join(", ")}.`,
+  }),
+  ERR_CPR_PARAMETER_UNSUPPORTED: defineError<{ name: string; supported: readonly string[] }>({
+    category: "refused",
+    when: "A parameter of QEMU that this program does not have is set.",
+    message: ({ name }) => `Migration parameter '${name}' is not supported`,
+    hint: ({ supported }) => `Supported: ${supported.join(", ")}.`,
+  }),
+  ERR_CPR_PARAMETER_VALUE: defineError<{ name: string; value: string; expected: string }>({
+    category: "usage",
+    when: "A migration parameter is given a value that it cannot have.",
+    message: ({ name, expected }) => `Parameter '${name}' expects ${expected}`,
+  }),
+  ERR_CPR_MIGRATION_CANCELLED: defineError<None>({
+    category: "refused",
+    when: "`migrate_cancel`, or the end of the VM, while a migration is under way.",
+    message: () => "The migration was cancelled",
+  }),
+  ERR_CPR_SAVE: defineError<{ uri: string; reason: string }>({
+    category: "internal",
+    when: "Saving failed for a reason that has no code of its own. The VM is as it was before.",
+    message: ({ uri, reason }) => `Saving to '${uri}' failed: ${reason}`,
+  }),
+  ERR_CPR_LOAD: defineError<{ uri: string; reason: string }>({
+    category: "internal",
+    when: "Loading failed for a reason that has no code of its own. The VM still waits and can be told to load again.",
+    message: ({ uri, reason }) => `load of migration failed: '${uri}': ${reason}`,
+  }),
+  ERR_CPR_BINDING_WRITE: defineError<{ id: string; path: string; reason: string }>({
+    category: "host",
+    when: "The file that tells to which checkpoint RAM in place belongs cannot be written or removed.",
+    message: ({ path, reason }) => `Could not write '${path}': ${reason}`,
+    hint: ({ id }) => `It stands beside the file of memory object '${id}'; its folder must be writable.`,
+  }),
+  ERR_CPR_RAM_MOVED_ON: defineError<{ id: string; location: string }>({
+    category: "checkpoint",
+    when: "RAM in place is not what it was when the checkpoint was written: the VM has run since, or it is another VM's.",
+    message: ({ id, location }) =>
+      `The RAM in '${location}' (memory object '${id}') does not belong to this checkpoint: it was used since, or by another VM`,
+    hint: () => "Only the last checkpoint of a VM can be loaded with its RAM in place.",
+  }),
+  ERR_CPR_RAM_NOT_IN_PLACE: defineError<{ id: string; location: string }>({
+    category: "checkpoint",
+    when: "A checkpoint leaves RAM in place, but the VM was given RAM that does not outlive a process.",
+    message: ({ id, location }) =>
+      `The checkpoint leaves memory object '${id}' in place, but here it is '${location}', which starts empty`,
+    hint: () => "Start with the same `-object`, with share=on, as when the checkpoint was written.",
+  }),
+});

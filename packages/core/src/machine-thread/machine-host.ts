@@ -1,0 +1,354 @@
+import { Backend, type Execution, type ExecutionEvent } from "../backend.ts";
+import { createBus } from "../bus.ts";
+import { type Device, DeviceModel, type MachineRequest } from "../device.ts";
+import { machineErrors } from "../errors/machine-errors.ts";
+import { pluginErrors } from "../errors/plugin-errors.ts";
+import { streamErrors } from "../errors/stream-errors.ts";
+import { serializeError } from "../errors.ts";
+import { GuestMemory } from "../guest-memory.ts";
+import type { Kernel } from "../kernel.ts";
+import { type Machine, MachineModel } from "../machine.ts";
+import { type ProcessorState, processorState } from "../processor-state.ts";
+import { decodeState, encodeState } from "../state/codec.ts";
+import type { StateOf, StateSchema } from "../state/schema.ts";
+import type { DeviceSection } from "../stream/description-section.ts";
+import { isStreamName, ramSectionName } from "../stream/format.ts";
+import { globalStateName } from "../stream/global-state.ts";
+import { TimerQueue } from "../timer-queue.ts";
+import { CharacterChannel } from "./character-channel.ts";
+import { MachineClock } from "./machine-clock.ts";
+import type {
+  ExecutionStatistics,
+  MachineBlueprint,
+  MachineControl,
+  MachineDescription,
+  MachineEvent,
+} from "./machine-control.ts";
+import {
+  type HaltingRequest,
+  machineRequests,
+  machineSection,
+  machineState,
+  processorSection,
+} from "./machine-state.ts";
+
+interface BuiltMachine {
+  readonly machine: Machine;
+  readonly execution: Execution;
+  readonly processorCount: number;
+}
+
+/** A part of the machine that has a state: the machine itself, a vCPU or a device. */
+interface StatefulPart {
+  readonly id: string;
+  readonly instance: number;
+  readonly schema: StateSchema;
+  save(): Readonly<Record<string, unknown>>;
+  restore(state: Readonly<Record<string, unknown>>): void;
+}
+
+/** Ids that sections of the stream have which are no devices. */
+const reservedIds: readonly string[] = [machineSection, processorSection, ramSectionName, globalStateName];
+
+/**
+ * The machine with all that moves it: bus, clock, timers, vCPUs and devices. It lives on the machine thread, or on
+ * the main one in a test of a device or a backend.
+ */
+export class MachineHost implements MachineControl {
+  readonly #kernel: Kernel;
+  readonly #onEvent: (event: MachineEvent) => void;
+  readonly #clock = new MachineClock();
+  readonly #timers = new TimerQueue(this.#clock);
+  readonly #characterChannels = new Map<string, CharacterChannel>();
+  #built: BuiltMachine | undefined;
+  #started = false;
+  #request: HaltingRequest | undefined;
+  #prepared: readonly (() => void)[] | undefined;
+
+  constructor(kernel: Kernel, onEvent: (event: MachineEvent) => void) {
+    this.#kernel = kernel;
+    this.#onEvent = onEvent;
+  }
+
+  async build({ options, ram, regions }: MachineBlueprint): Promise<MachineDescription> {
+    const [backend, machineModel, deviceModels] = await Promise.all([
+      this.#kernel.get(Backend, options.backend),
+      this.#kernel.get(MachineModel, options.machine),
+      this.#kernel.all(DeviceModel),
+    ]);
+    const allocation = backend.adoptRam(ram);
+    const memory = new GuestMemory(allocation.bytes, regions);
+    const bus = createBus();
+    const execution = await backend.createExecution({
+      memory,
+      allocation,
+      bus,
+      clock: this.#clock,
+      timers: this.#timers,
+      processorModel: options.processorModel,
+      processorCount: options.processorCount,
+      onEvent: (event) => this.#executionEvent(event),
+    });
+    this.#timers.onChange = () => execution.kick();
+    try {
+      const machine = await machineModel.build({
+        options,
+        backend,
+        execution,
+        memory,
+        bus,
+        clock: this.#clock,
+        timers: this.#timers,
+        characterDevice: (id) => this.#characterDevice(id),
+        deviceModel: (name) => {
+          const model = deviceModels.find((each) => each.name === name);
+          if (model === undefined) {
+            throw pluginErrors.ERR_CPR_NO_DEVICE_MODEL({ name, known: deviceModels.map((each) => each.name) });
+          }
+          return model;
+        },
+        request: (request) => this.#requested(request),
+      });
+      checkIds(machine.devices);
+      this.#built = { machine, execution, processorCount: options.processorCount };
+      return { devices: machine.devices.map(describeDevice) };
+    } catch (error) {
+      await execution.close();
+      throw error;
+    }
+  }
+
+  async boot(): Promise<void> {
+    await this.#machine.machine.loadBoot();
+  }
+
+  async start(): Promise<void> {
+    const { machine, execution } = this.#machine;
+    if (this.#started) {
+      return;
+    }
+    if (this.#request !== undefined) {
+      // Asked for before the machine was stopped and not fulfilled since: perhaps in another process.
+      this.#onEvent({ kind: "request", request: this.#request });
+      return;
+    }
+    this.#started = true;
+    for (const device of machine.devices) {
+      device.resume?.();
+    }
+    this.#clock.start();
+    execution.start();
+  }
+
+  async pause(): Promise<void> {
+    const { machine, execution } = this.#machine;
+    await execution.pause();
+    this.#clock.stop();
+    this.#started = false;
+    for (const device of machine.devices) {
+      await device.pause?.();
+    }
+    this.#flushOutput();
+  }
+
+  async reset(): Promise<void> {
+    this.#resetAll();
+    await this.#machine.machine.loadBoot();
+  }
+
+  async acknowledge(): Promise<void> {
+    this.#request = undefined;
+  }
+
+  async save(): Promise<readonly DeviceSection[]> {
+    return this.#statefulParts().map(({ id, instance, schema, save }) => {
+      const { version, data, description } = encodeState(id, schema, save());
+      return { id, instance, version, data, description };
+    });
+  }
+
+  async prepareLoad(sections: readonly DeviceSection[]): Promise<void> {
+    const byName = new Map(sections.map((section) => [`${section.id} ${section.instance}`, section]));
+    const prepared: (() => void)[] = [];
+    for (const { id, instance, schema, restore } of this.#statefulParts()) {
+      const section = byName.get(`${id} ${instance}`);
+      if (section === undefined) {
+        throw streamErrors.ERR_CPR_STREAM_SECTION_MISSING({ device: id, instance });
+      }
+      byName.delete(`${id} ${instance}`);
+      const state = decodeState(id, schema, section);
+      prepared.push(() => restore(state));
+    }
+    const [unknown] = byName.values();
+    if (unknown !== undefined) {
+      throw streamErrors.ERR_CPR_STREAM_SECTION_UNKNOWN({ device: unknown.id, instance: unknown.instance });
+    }
+    this.#prepared = prepared;
+  }
+
+  async load(): Promise<void> {
+    const prepared = this.#prepared;
+    if (prepared === undefined) {
+      throw new TypeError("load() was called without prepareLoad()");
+    }
+    this.#prepared = undefined;
+    this.#resetAll();
+    try {
+      for (const restore of prepared) {
+        restore();
+      }
+    } catch (error) {
+      this.#resetAll();
+      throw error;
+    }
+  }
+
+  async powerDown(): Promise<void> {
+    this.#machine.machine.powerDown();
+  }
+
+  async input(characterDevice: string, bytes: Uint8Array): Promise<void> {
+    const channel = this.#characterChannels.get(characterDevice);
+    if (channel === undefined) {
+      throw machineErrors.ERR_CPR_CHARACTER_DEVICE({ id: characterDevice });
+    }
+    channel.push(bytes);
+    this.#machine.execution.kick();
+  }
+
+  async statistics(): Promise<ExecutionStatistics> {
+    return { instructions: this.#machine.execution.instructionsExecuted?.() };
+  }
+
+  async close(): Promise<void> {
+    const built = this.#built;
+    this.#built = undefined;
+    if (built === undefined) {
+      return;
+    }
+    await built.execution.close();
+    for (const device of [...built.machine.devices].reverse()) {
+      device.close?.();
+    }
+    this.#flushOutput();
+  }
+
+  get #machine(): BuiltMachine {
+    if (this.#built === undefined) {
+      throw machineErrors.ERR_CPR_ENDED({});
+    }
+    return this.#built;
+  }
+
+  /** Everything that is saved, in the order in which it is restored: timers need the clock first. */
+  #statefulParts(): readonly StatefulPart[] {
+    const { machine, execution, processorCount } = this.#machine;
+    const parts: StatefulPart[] = [
+      {
+        id: machineSection,
+        instance: 0,
+        schema: machineState,
+        save: () => ({
+          clock: BigInt(this.#clock.now()),
+          request: this.#request === undefined ? 0 : 1 + machineRequests.indexOf(this.#request),
+        }),
+        restore: (state) => this.#restoreMachine(state as StateOf<typeof machineState>),
+      },
+    ];
+    for (let processor = 0; processor < processorCount; processor++) {
+      parts.push({
+        id: processorSection,
+        instance: processor,
+        schema: processorState,
+        save: () => execution.saveProcessor(processor),
+        restore: (state) => execution.restoreProcessor(processor, state as ProcessorState),
+      });
+    }
+    for (const { id, checkpoint } of machine.devices) {
+      if (checkpoint.kind === "state") {
+        parts.push({
+          id,
+          instance: 0,
+          schema: checkpoint.schema,
+          save: () => checkpoint.save(),
+          restore: (state) => checkpoint.restore(state),
+        });
+      }
+    }
+    return parts;
+  }
+
+  #restoreMachine({ clock, request }: StateOf<typeof machineState>): void {
+    if (request > machineRequests.length || clock > BigInt(Number.MAX_SAFE_INTEGER)) {
+      throw streamErrors.ERR_CPR_STATE_VALUE({
+        device: machineSection,
+        schema: machineState.name,
+        problem: `has the impossible values clock=${clock}, request=${request}`,
+      });
+    }
+    this.#clock.set(Number(clock));
+    this.#request = request === 0 ? undefined : machineRequests[request - 1];
+  }
+
+  #resetAll(): void {
+    const { machine, execution, processorCount } = this.#machine;
+    this.#request = undefined;
+    for (const device of machine.devices) {
+      device.reset();
+    }
+    for (let processor = 0; processor < processorCount; processor++) {
+      execution.resetProcessor(processor);
+    }
+  }
+
+  #requested(request: MachineRequest): void {
+    this.#onEvent({ kind: "request", request });
+    if (request !== "wakeup") {
+      this.#request = request;
+      this.#haltExecution();
+    }
+  }
+
+  #executionEvent(event: ExecutionEvent): void {
+    this.#onEvent({ kind: "execution", event });
+    this.#haltExecution();
+  }
+
+  /** Keeps the guest from going on until the control plane has decided what becomes of it. */
+  #haltExecution(): void {
+    this.#built?.execution.pause().catch((error: unknown) => {
+      this.#onEvent({ kind: "failed", error: serializeError(error) });
+    });
+  }
+
+  #characterDevice(id: string): CharacterChannel {
+    let channel = this.#characterChannels.get(id);
+    if (channel === undefined) {
+      channel = new CharacterChannel((bytes) => this.#onEvent({ kind: "output", characterDevice: id, bytes }));
+      this.#characterChannels.set(id, channel);
+    }
+    return channel;
+  }
+
+  #flushOutput(): void {
+    for (const channel of this.#characterChannels.values()) {
+      channel.flush();
+    }
+  }
+}
+
+function checkIds(devices: readonly Device[]): void {
+  const seen = new Set(reservedIds);
+  for (const { id } of devices) {
+    if (seen.has(id) || !isStreamName(id)) {
+      throw machineErrors.ERR_CPR_DEVICE_DUPLICATE({ id });
+    }
+    seen.add(id);
+  }
+}
+
+function describeDevice({ id, checkpoint }: Device) {
+  return checkpoint.kind === "blocked"
+    ? { id, checkpoint: checkpoint.kind, blocked: { modes: checkpoint.modes, reason: checkpoint.reason } }
+    : { id, checkpoint: checkpoint.kind };
+}

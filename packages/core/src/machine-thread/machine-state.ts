@@ -1,0 +1,27 @@
+import type { MachineRequest } from "../device.ts";
+import { u8, u64 } from "../state/fields.ts";
+import { defineState } from "../state/schema.ts";
+
+/** What belongs to the machine as a whole and to none of its devices. */
+export const machineState = defineState("machine", 1, {
+  /** Virtual time in nanoseconds. */
+  clock: u64,
+  /** A request that was made but not yet fulfilled: 0 for none, else its place in {@link machineRequests}, from 1 on. */
+  request: u8,
+});
+
+/** The id of the section with {@link machineState}. */
+export const machineSection = "machine";
+/** The id of the sections with the states of the vCPUs, one instance for each. */
+export const processorSection = "cpu";
+
+/** A request after which the guest does not go on by itself. */
+export type HaltingRequest = Exclude<MachineRequest, "wakeup">;
+
+/** Requests by their number in {@link machineState}. */
+export const machineRequests = [
+  "reset",
+  "shutdown",
+  "suspend",
+  "guest-panic",
+] as const satisfies readonly HaltingRequest[];

@@ -1,0 +1,151 @@
+import { Worker } from "node:worker_threads";
+import { machineErrors } from "../errors/machine-errors.ts";
+import { deserializeError, serializeError } from "../errors.ts";
+import type { DeviceSection } from "../stream/description-section.ts";
+import type {
+  ExecutionStatistics,
+  MachineBlueprint,
+  MachineControl,
+  MachineDescription,
+  MachineEvent,
+} from "./machine-control.ts";
+import type { MachineCall, MachineMessage, MachineMethod, MachineThreadData } from "./remote-machine.ts";
+
+/** The entry of the thread. NOTE: when this module runs from its source (in a test), the entry is the built one. */
+const entry = new URL(
+  import.meta.url.endsWith(".ts") ? "../../dist/machine-thread/worker.js" : "./worker.js",
+  import.meta.url,
+);
+
+interface PendingCall {
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** A machine on a thread of its own, as the main thread sees it. The thread begins at once. */
+export class MachineThread implements MachineControl {
+  readonly #worker: Worker;
+  readonly #onEvent: (event: MachineEvent) => void;
+  readonly #pending = new Map<number, PendingCall>();
+  readonly #exited: Promise<void>;
+  #nextCall = 0;
+  #failure: Error | undefined;
+  #closing: Promise<void> | undefined;
+
+  constructor(data: MachineThreadData, onEvent: (event: MachineEvent) => void) {
+    this.#onEvent = onEvent;
+    this.#worker = new Worker(entry, { workerData: data, name: "machine" });
+    this.#worker.on("message", (message: MachineMessage) => this.#receive(message));
+    this.#worker.on("error", (error) => this.#fail(error));
+    this.#exited = new Promise((resolve) => {
+      this.#worker.on("exit", () => {
+        this.#fail(new Error("it ended by itself"));
+        resolve();
+      });
+    });
+  }
+
+  build(blueprint: MachineBlueprint): Promise<MachineDescription> {
+    return this.#call("build", blueprint) as Promise<MachineDescription>;
+  }
+
+  boot(): Promise<void> {
+    return this.#call("boot") as Promise<void>;
+  }
+
+  start(): Promise<void> {
+    return this.#call("start") as Promise<void>;
+  }
+
+  pause(): Promise<void> {
+    return this.#call("pause") as Promise<void>;
+  }
+
+  reset(): Promise<void> {
+    return this.#call("reset") as Promise<void>;
+  }
+
+  acknowledge(): Promise<void> {
+    return this.#call("acknowledge") as Promise<void>;
+  }
+
+  save(): Promise<readonly DeviceSection[]> {
+    return this.#call("save") as Promise<readonly DeviceSection[]>;
+  }
+
+  prepareLoad(sections: readonly DeviceSection[]): Promise<void> {
+    return this.#call("prepareLoad", sections) as Promise<void>;
+  }
+
+  load(): Promise<void> {
+    return this.#call("load") as Promise<void>;
+  }
+
+  powerDown(): Promise<void> {
+    return this.#call("powerDown") as Promise<void>;
+  }
+
+  input(characterDevice: string, bytes: Uint8Array): Promise<void> {
+    return this.#call("input", characterDevice, bytes) as Promise<void>;
+  }
+
+  statistics(): Promise<ExecutionStatistics> {
+    return this.#call("statistics") as Promise<ExecutionStatistics>;
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    // A machine that does not answer any more is ended all the same.
+    const deadline = setTimeout(() => void this.#worker.terminate(), 5000);
+    await this.#call("close").catch(() => undefined);
+    await this.#worker.terminate();
+    clearTimeout(deadline);
+    await this.#exited;
+  }
+
+  #call(method: MachineMethod, ...parameters: readonly unknown[]): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      if (this.#failure !== undefined) {
+        reject(this.#failure);
+        return;
+      }
+      const call = this.#nextCall++;
+      this.#pending.set(call, { resolve, reject });
+      const message: MachineCall = { call, method, parameters };
+      this.#worker.postMessage(message);
+    });
+  }
+
+  #receive(message: MachineMessage): void {
+    if ("event" in message) {
+      this.#onEvent(message.event);
+      return;
+    }
+    const pending = this.#pending.get(message.call);
+    this.#pending.delete(message.call);
+    if ("error" in message) {
+      pending?.reject(deserializeError(message.error));
+    } else {
+      pending?.resolve(message.result);
+    }
+  }
+
+  #fail(cause: unknown): void {
+    if (this.#failure !== undefined) {
+      return;
+    }
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    this.#failure = machineErrors.ERR_CPR_MACHINE_THREAD({ reason }, { cause });
+    for (const { reject } of this.#pending.values()) {
+      reject(this.#failure);
+    }
+    this.#pending.clear();
+    if (this.#closing === undefined) {
+      this.#onEvent({ kind: "failed", error: serializeError(this.#failure) });
+    }
+  }
+}

@@ -1,0 +1,73 @@
+import { randomBytes } from "node:crypto";
+import { readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { migrationErrors } from "../errors/migration-errors.ts";
+import type { MemoryObjectOptions } from "../memory-provider.ts";
+
+/** A new generation: 32 hexadecimal digits that no other checkpoint has. */
+export function newGeneration(): string {
+  return randomBytes(16).toString("hex");
+}
+
+/**
+ * The mark that binds RAM which stays in place to the one checkpoint that it belongs to: a small file beside the file
+ * of the memory object, `PATH.cpr`, that holds the checkpoint's generation. It is written when the VM is saved and
+ * removed before the VM runs again.
+ */
+export class GenerationMark {
+  readonly #id: string;
+  readonly #path: string;
+
+  private constructor(id: string, path: string) {
+    this.#id = id;
+    this.#path = path;
+  }
+
+  /** The mark of a memory object; undefined if it is no regular file with a name. */
+  static async of(options: MemoryObjectOptions): Promise<GenerationMark | undefined> {
+    const path = options["mem-path"];
+    if (path === undefined) {
+      return undefined;
+    }
+    const isFile = await stat(path).then(
+      (found) => found.isFile(),
+      () => false,
+    );
+    return isFile ? new GenerationMark(options.id, `${path}.cpr`) : undefined;
+  }
+
+  async read(): Promise<string | undefined> {
+    try {
+      const text = await readFile(this.#path, "latin1");
+      return /^cpr generation ([0-9a-f]{32})\n$/.exec(text)?.[1];
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** @throws {CprError} ERR_CPR_BINDING_WRITE */
+  async write(generation: string): Promise<void> {
+    // Beside its place, then renamed: a full disk must not destroy the mark of an older checkpoint.
+    const temporary = `${this.#path}.${process.pid}.tmp`;
+    try {
+      await writeFile(temporary, `cpr generation ${generation}\n`, { mode: 0o600, flush: true });
+      await rename(temporary, this.#path);
+    } catch (error) {
+      await rm(temporary, { force: true }).catch(() => undefined);
+      throw this.#failure(error);
+    }
+  }
+
+  /** @throws {CprError} ERR_CPR_BINDING_WRITE */
+  async remove(): Promise<void> {
+    try {
+      await rm(this.#path, { force: true });
+    } catch (error) {
+      throw this.#failure(error);
+    }
+  }
+
+  #failure(cause: unknown): Error {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    return migrationErrors.ERR_CPR_BINDING_WRITE({ id: this.#id, path: this.#path, reason }, { cause });
+  }
+}

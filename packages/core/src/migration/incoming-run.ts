@@ -1,0 +1,97 @@
+import { migrationErrors } from "../errors/migration-errors.ts";
+import { isCprError } from "../errors.ts";
+import type { Kernel } from "../kernel.ts";
+import { MigrationMode } from "../migration-mode.ts";
+import type { SavedRunState } from "../stream/global-state.ts";
+import type { MigrationStatus } from "../virtual-machine.ts";
+import { type IncomingMigration, incomingPhases } from "./incoming.ts";
+import { MigrationRecord } from "./migration-record.ts";
+import { PhaseSequence } from "./phase.ts";
+import type { StoredSettings } from "./settings.ts";
+import type { MigrationSubject } from "./subject.ts";
+import { parseTransportUri, transportFor } from "./transport-uri.ts";
+
+/** The run of one attempt to load a VM. */
+export class IncomingRun {
+  readonly record: MigrationRecord;
+  readonly #kernel: Kernel;
+  readonly #subject: MigrationSubject;
+  readonly #settings: StoredSettings;
+  readonly #uri: string;
+  readonly #abort = new AbortController();
+
+  constructor(
+    kernel: Kernel,
+    subject: MigrationSubject,
+    settings: StoredSettings,
+    uri: string,
+    onStatus: (status: MigrationStatus) => void,
+  ) {
+    this.#kernel = kernel;
+    this.#subject = subject;
+    this.#settings = settings;
+    this.#uri = uri;
+    this.record = new MigrationRecord(settings.mode, onStatus);
+  }
+
+  /**
+   * Loads the VM.
+   *
+   * @param resume - lets the VM go on as it was saved; called when it is loaded.
+   * @throws {CprError} why it could not be loaded. The VM waits as before.
+   */
+  async perform(resume: (saved: SavedRunState) => Promise<void>): Promise<void> {
+    try {
+      const migration = await this.#prepare();
+      const phases = new PhaseSequence(incomingPhases, migration, (status) => {
+        this.record.status = status;
+      });
+      try {
+        await phases.runRest();
+      } catch (error) {
+        await phases.undo().catch(() => undefined);
+        throw error;
+      }
+      await resume(migration.saved as SavedRunState);
+      this.record.status = "completed";
+    } catch (error) {
+      const failure = this.#failure(error);
+      this.record.error = failure;
+      this.record.status = "failed";
+      throw failure;
+    }
+  }
+
+  /** The VM ends: there is no use in going on. */
+  cancel(): void {
+    this.#abort.abort();
+  }
+
+  async #prepare(): Promise<IncomingMigration> {
+    const uri = parseTransportUri(this.#uri);
+    const [transport, mode] = await Promise.all([
+      transportFor(this.#kernel, uri),
+      this.#kernel.get(MigrationMode, this.#settings.mode),
+    ]);
+    return {
+      subject: this.#subject,
+      uri,
+      mode,
+      transport,
+      capabilities: this.#settings.enabled(),
+      record: this.record,
+      signal: this.#abort.signal,
+    };
+  }
+
+  #failure(error: unknown): Error {
+    if (this.#abort.signal.aborted) {
+      return migrationErrors.ERR_CPR_MIGRATION_CANCELLED({});
+    }
+    if (isCprError(error)) {
+      return error;
+    }
+    const reason = error instanceof Error ? error.message : String(error);
+    return migrationErrors.ERR_CPR_LOAD({ uri: this.#uri, reason }, { cause: error });
+  }
+}

@@ -1,0 +1,294 @@
+import { migrationErrors } from "../errors/migration-errors.ts";
+import { streamErrors } from "../errors/stream-errors.ts";
+import type { MigrationMode } from "../migration-mode.ts";
+import { decodeState } from "../state/codec.ts";
+import type { StateOf } from "../state/schema.ts";
+import { type Checkpoint, readCheckpoint, readPages } from "../stream/checkpoint-reader.ts";
+import type { StreamConfiguration } from "../stream/configuration-section.ts";
+import type { DeviceSection } from "../stream/description-section.ts";
+import { pageSize } from "../stream/format.ts";
+import { globalState, globalStateName, interpretGlobalState, type SavedRunState } from "../stream/global-state.ts";
+import type { RamBlockEntry, RamVisitor } from "../stream/ram-section.ts";
+import type { Transport, TransportSource, TransportUri } from "../transport.ts";
+import type { RamBlock } from "../vm/guest-ram.ts";
+import { capabilityDefinitions } from "./capabilities.ts";
+import type { MigrationRecord } from "./migration-record.ts";
+import { type Phase, untilAborted } from "./phase.ts";
+import { incomingRefusals, refuse } from "./preflight.ts";
+import type { MigrationSubject } from "./subject.ts";
+import { decodeUuid } from "./uuid.ts";
+
+/** An incoming migration: what it was asked for, and what its phases hand on to each other. */
+export interface IncomingMigration {
+  readonly subject: MigrationSubject;
+  readonly uri: TransportUri;
+  readonly mode: MigrationMode;
+  readonly transport: Transport;
+  readonly capabilities: ReadonlySet<string>;
+  readonly record: MigrationRecord;
+  /** Given when the VM ends meanwhile. */
+  readonly signal: AbortSignal;
+  source?: TransportSource | undefined;
+  checkpoint?: Checkpoint;
+  saved?: SavedRunState;
+  sections?: readonly DeviceSection[];
+  /** RAM was written to. */
+  ramTouched?: boolean;
+}
+
+/**
+ * Loading a VM, step by step. The whole stream is read and checked before RAM or a device is touched; whatever fails,
+ * the VM waits as before and can be told to load again.
+ *
+ * NOTE: a stream that can be read only once, and has RAM in it, is the exception: its pages go to RAM while the rest is
+ * still to be checked. If that fails, the RAM is cleared again, which it was before.
+ */
+export const incomingPhases: readonly Phase<IncomingMigration>[] = [
+  { name: "Judge whether the VM can be loaded in this way", run: judge },
+  { name: "Open the place that the URI names", status: "setup", run: openSource, undo: closeSourceQuietly },
+  { name: "Read the stream and check all of it", status: "active", run: readStream, undo: clearRam },
+  { name: "Check that RAM in place belongs to this checkpoint", run: checkBinding },
+  { name: "Check the states of vCPUs and devices", run: checkStates },
+  { name: "Copy RAM from the stream", run: copyRam, undo: clearRam },
+  { name: "Put vCPUs and devices in their states", run: putStates },
+];
+
+function judge({ mode, subject, uri, transport, capabilities }: IncomingMigration): void {
+  const memory = subject.ram.blocks.map(({ id, backing }) => ({
+    id,
+    location: backing.location,
+    supports: backing.supports,
+  }));
+  const plan = { uri, transport: transport.supports, capabilities, runState: subject.runState, memory };
+  refuse(incomingRefusals(mode, plan));
+}
+
+async function openSource(migration: IncomingMigration): Promise<void> {
+  const { transport, uri, signal } = migration;
+  migration.source = await transport.openSource(uri, { signal });
+}
+
+/** The command or socket at the other end may tell only now that it failed. */
+async function closeSource(migration: IncomingMigration): Promise<void> {
+  const { source } = migration;
+  migration.source = undefined;
+  await source?.close();
+}
+
+async function closeSourceQuietly(migration: IncomingMigration): Promise<void> {
+  // The failure that led here says more than the one of closing after it.
+  await closeSource(migration).catch(() => undefined);
+}
+
+function isSeekable(source: TransportSource): source is TransportSource & Required<Pick<TransportSource, "readAt">> {
+  return source.readAt !== undefined;
+}
+
+async function readStream(migration: IncomingMigration): Promise<void> {
+  const { subject, signal, record } = migration;
+  const source = migration.source as TransportSource;
+  const once = !isSeekable(source);
+  const copier = new RamCopier(migration);
+  const checkpoint = await readCheckpoint((buffer) => untilAborted(source.read(buffer), signal), {
+    configuration: (configuration) => checkConfiguration(migration, configuration),
+    blocks: (blocks) => {
+      checkBlocks(subject.ram.blocks, blocks);
+      if (once) {
+        copier.blocks(blocks);
+      }
+    },
+    page: (block, offset, contents) => {
+      if (once) {
+        copier.page(block, offset, contents);
+      }
+    },
+  });
+  migration.checkpoint = checkpoint;
+  if (once) {
+    copier.finish();
+    await closeSource(migration);
+  }
+  checkFacts(migration, checkpoint);
+  record.ramTotal = subject.ram.size;
+  record.ramCopied = checkpoint.facts.ram.reduce((sum, { size, inPlace }) => sum + (inPlace ? 0 : size), 0);
+}
+
+function checkConfiguration({ subject, capabilities }: IncomingMigration, received: StreamConfiguration): void {
+  if (received.machine !== subject.machine) {
+    throw streamErrors.ERR_CPR_STREAM_MACHINE({ received: received.machine, local: subject.machine });
+  }
+  for (const name of received.capabilities) {
+    if (capabilityDefinitions[name]?.recorded !== true) {
+      throw streamErrors.ERR_CPR_STREAM_CAPABILITY_UNKNOWN({ name });
+    }
+  }
+  for (const [name, { recorded }] of Object.entries(capabilityDefinitions)) {
+    const here = capabilities.has(name);
+    const there = received.capabilities.includes(name);
+    if (recorded === true && here !== there) {
+      throw streamErrors.ERR_CPR_STREAM_CAPABILITY({ name, received: there, local: here });
+    }
+  }
+  if (capabilities.has("validate-uuid") && received.uuid !== undefined && subject.uuid !== undefined) {
+    const uuid = decodeUuid(received.uuid);
+    if (uuid !== subject.uuid.toLowerCase()) {
+      throw streamErrors.ERR_CPR_STREAM_UUID({ received: uuid, local: subject.uuid });
+    }
+  }
+}
+
+function checkBlocks(local: readonly RamBlock[], received: readonly RamBlockEntry[]): void {
+  for (const { id, size, address } of received) {
+    const block = local.find((each) => each.id === id);
+    if (block === undefined) {
+      throw streamErrors.ERR_CPR_STREAM_RAM_UNKNOWN({ id, known: local.map((each) => each.id) });
+    }
+    if (size !== block.bytes.length) {
+      throw streamErrors.ERR_CPR_STREAM_RAM_SIZE({ id, received: size, local: block.bytes.length });
+    }
+    if (address !== undefined && address !== block.guestAddress) {
+      throw streamErrors.ERR_CPR_STREAM_RAM_ADDRESS({ id, received: address, local: block.guestAddress });
+    }
+  }
+  for (const { id } of local) {
+    if (!received.some((each) => each.id === id)) {
+      throw streamErrors.ERR_CPR_STREAM_RAM_MISSING({ id });
+    }
+  }
+}
+
+/** Checks what the stream says about itself against what it contains and against this VM. */
+function checkFacts(migration: IncomingMigration, { head, sections, facts, length }: Checkpoint): void {
+  const fail = (problem: string) => streamErrors.ERR_CPR_STREAM_FORMAT({ position: length, problem });
+  const { processor } = migration.subject;
+  if (facts.processor.model !== processor.model || facts.processor.count !== processor.count) {
+    const describe = ({ model, count }: typeof processor): string =>
+      `${count} vCPU${count === 1 ? "" : "s"} '${model}'`;
+    throw streamErrors.ERR_CPR_STREAM_PROCESSOR({ received: describe(facts.processor), local: describe(processor) });
+  }
+  for (const [index, { id }] of head.blocks.entries()) {
+    const block = facts.ram.find((each) => each.id === id);
+    if (block === undefined) {
+      throw fail(`nothing is said about RAM block '${id}'`);
+    }
+    if (block.inPlace && (head.pages[index] as number) > 0) {
+      throw fail(`block ${id} should not be migrated !`);
+    }
+  }
+  const section = sections.find(({ id }) => id === globalStateName);
+  if (section === undefined) {
+    throw streamErrors.ERR_CPR_STREAM_SECTION_MISSING({ device: globalStateName, instance: 0 });
+  }
+  const state = decodeState(globalStateName, globalState, section) as StateOf<typeof globalState>;
+  migration.saved = interpretGlobalState(state);
+  migration.sections = sections.filter((each) => each !== section);
+}
+
+async function checkBinding({ subject, checkpoint, mode, capabilities }: IncomingMigration): Promise<void> {
+  const { ram, generation } = (checkpoint as Checkpoint).facts;
+  for (const { id, backing, mark } of subject.ram.blocks) {
+    const facts = ram.find((each) => each.id === id);
+    if (facts?.inPlace !== true) {
+      continue;
+    }
+    const { location } = backing;
+    if (!capabilities.has("x-ignore-shared") || !mode.keepsInPlace(backing.supports)) {
+      throw migrationErrors.ERR_CPR_RAM_NOT_IN_PLACE({ id, location });
+    }
+    if (facts.bound && (await mark?.read()) !== generation) {
+      throw migrationErrors.ERR_CPR_RAM_MOVED_ON({ id, location });
+    }
+  }
+}
+
+async function checkStates({ subject, sections, signal }: IncomingMigration): Promise<void> {
+  await untilAborted(subject.control.prepareLoad(sections as readonly DeviceSection[]), signal);
+}
+
+async function copyRam(migration: IncomingMigration): Promise<void> {
+  const { source, checkpoint, signal } = migration;
+  const { head, facts } = checkpoint as Checkpoint;
+  if (source !== undefined && isSeekable(source) && facts.ram.some(({ inPlace }) => !inPlace)) {
+    const copier = new RamCopier(migration);
+    let position = 0;
+    const read = async (buffer: Uint8Array): Promise<number> => {
+      const count = await untilAborted(source.readAt(position, buffer), signal);
+      position += count;
+      return count;
+    };
+    await readPages(read, head, copier);
+    copier.finish();
+  }
+  await closeSource(migration);
+}
+
+async function putStates({ subject, signal }: IncomingMigration): Promise<void> {
+  await untilAborted(subject.control.load(), signal);
+}
+
+/** RAM that a failed load has written to is cleared: it was empty before, or held what no checkpoint knows. */
+async function clearRam(migration: IncomingMigration): Promise<void> {
+  if (migration.ramTouched === true) {
+    migration.ramTouched = false;
+    for (const block of copiedBlocks(migration)) {
+      block.bytes.fill(0);
+    }
+  }
+}
+
+/** The blocks whose contents are in the stream; before that is known, all that could not stay in place here. */
+function copiedBlocks({ subject, mode, capabilities, checkpoint }: IncomingMigration): readonly RamBlock[] {
+  return subject.ram.blocks.filter(({ id, backing }) =>
+    checkpoint === undefined
+      ? !(capabilities.has("x-ignore-shared") && mode.keepsInPlace(backing.supports))
+      : checkpoint.facts.ram.some((facts) => facts.id === id && !facts.inPlace),
+  );
+}
+
+/** Puts pages into RAM, and zeros where the stream has no page. */
+class RamCopier implements RamVisitor {
+  readonly #migration: IncomingMigration;
+  #targets: readonly (RamBlock | undefined)[] = [];
+
+  constructor(migration: IncomingMigration) {
+    this.#migration = migration;
+  }
+
+  blocks(blocks: readonly RamBlockEntry[]): void {
+    const copied = copiedBlocks(this.#migration);
+    this.#targets = blocks.map(({ id }) => copied.find((block) => block.id === id));
+    for (const { bytes, backing } of copied) {
+      // Private memory is empty. A file may hold what another VM has left there.
+      if (backing.supports.survivesProcessExit) {
+        for (const [start, end] of backing.dataRanges()) {
+          this.#migration.ramTouched = true;
+          bytes.fill(0, start, end);
+        }
+      }
+    }
+  }
+
+  page(block: number, offset: number, contents: Uint8Array | undefined): void {
+    const target = this.#targets[block];
+    const { record } = this.#migration;
+    if (target === undefined) {
+      throw streamErrors.ERR_CPR_STREAM_FORMAT({
+        position: 0,
+        problem: `the stream has pages for RAM block ${block}, which could stay in place here, and it can be read only once`,
+      });
+    }
+    this.#migration.ramTouched = true;
+    if (contents === undefined) {
+      target.bytes.fill(0, offset, offset + pageSize);
+      record.progress.zeroPages += 1;
+    } else {
+      target.bytes.set(contents, offset);
+      record.progress.normalPages += 1;
+    }
+  }
+
+  finish(): void {
+    const { record, subject } = this.#migration;
+    record.progress.scanned = subject.ram.size;
+  }
+}

@@ -1,0 +1,75 @@
+import { pageSize } from "../stream/format.ts";
+import type { RamProgress } from "../stream/ram-section.ts";
+import type { MigrationInformation, MigrationStatus } from "../virtual-machine.ts";
+
+/** What is remembered of a migration, outgoing or incoming: what `query-migrate` tells. */
+export class MigrationRecord {
+  readonly mode: string;
+  /** Counts while RAM is copied. */
+  readonly progress: RamProgress = { scanned: 0, normalPages: 0, zeroPages: 0 };
+  /** Bytes of RAM: of all, and of that which is copied. */
+  ramTotal = 0;
+  ramCopied = 0;
+  /** One line each, for the user. */
+  readonly notices: string[] = [];
+  error: Error | undefined;
+  readonly #begun = performance.now();
+  readonly #onStatus: (status: MigrationStatus) => void;
+  #status: MigrationStatus = "none";
+  #stopped: number | undefined;
+  #ended: number | undefined;
+
+  constructor(mode: string, onStatus: (status: MigrationStatus) => void) {
+    this.mode = mode;
+    this.#onStatus = onStatus;
+  }
+
+  get status(): MigrationStatus {
+    return this.#status;
+  }
+
+  /** Whether the migration is under way. */
+  get active(): boolean {
+    return ["setup", "active", "pre-switchover", "device", "cancelling"].includes(this.#status);
+  }
+
+  set status(status: MigrationStatus) {
+    this.#status = status;
+    if (!this.active) {
+      this.#ended = performance.now();
+    }
+    this.#onStatus(status);
+  }
+
+  /** The guest has stopped: its downtime begins. */
+  guestStopped(): void {
+    this.#stopped = performance.now();
+  }
+
+  information(blockedReasons: readonly string[]): MigrationInformation {
+    const { normalPages, zeroPages, scanned } = this.progress;
+    const completed = this.#status === "completed";
+    const now = this.#ended ?? performance.now();
+    return {
+      status: this.#status,
+      mode: this.mode,
+      totalTime: now - this.#begun,
+      ...(completed && this.#stopped !== undefined ? { downtime: now - this.#stopped } : {}),
+      ...(this.ramTotal === 0
+        ? {}
+        : {
+            ram: {
+              total: this.ramTotal,
+              transferred: normalPages * pageSize,
+              remaining: completed ? 0 : Math.max(this.ramCopied - scanned, 0),
+              inPlace: this.ramTotal - this.ramCopied,
+              zeroPages,
+              normalPages,
+            },
+          }),
+      ...(this.error === undefined ? {} : { errorDescription: this.error.message }),
+      ...(this.notices.length === 0 ? {} : { notices: this.notices }),
+      blockedReasons,
+    };
+  }
+}

@@ -1,0 +1,123 @@
+import { migrationErrors } from "../errors/migration-errors.ts";
+import { isCprError } from "../errors.ts";
+import type { Kernel } from "../kernel.ts";
+import { MigrationMode } from "../migration-mode.ts";
+import type { MigrationStatus } from "../virtual-machine.ts";
+import { MigrationRecord } from "./migration-record.ts";
+import { type OutgoingMigration, outgoingPhases } from "./outgoing.ts";
+import { PhaseSequence } from "./phase.ts";
+import type { StoredSettings } from "./settings.ts";
+import type { MigrationSubject } from "./subject.ts";
+import { parseTransportUri, transportFor } from "./transport-uri.ts";
+
+/** A VM that is saved, and told when that is complete. */
+export interface OutgoingSubject extends MigrationSubject {
+  migrationCompleted(): void;
+}
+
+/** The run of one outgoing migration from its command to its end. */
+export class OutgoingRun {
+  readonly record: MigrationRecord;
+  readonly #subject: OutgoingSubject;
+  readonly #migration: OutgoingMigration;
+  readonly #phases: PhaseSequence<OutgoingMigration>;
+  readonly #abort = new AbortController();
+  #onBegin: () => void = () => undefined;
+
+  private constructor(
+    subject: OutgoingSubject,
+    migration: Omit<OutgoingMigration, "signal" | "record">,
+    onStatus: (status: MigrationStatus) => void,
+  ) {
+    this.#subject = subject;
+    this.record = new MigrationRecord(migration.mode.name, onStatus);
+    this.#migration = { ...migration, record: this.record, signal: this.#abort.signal };
+    this.#phases = new PhaseSequence(outgoingPhases, this.#migration, (status) => {
+      if (status === "setup") {
+        this.#onBegin();
+      }
+      this.record.status = status;
+    });
+  }
+
+  /** Finds what the command names. @throws {CprError} if the URI, its transport or the mode are not known. */
+  static async prepare(
+    kernel: Kernel,
+    subject: OutgoingSubject,
+    settings: StoredSettings,
+    text: string,
+    onStatus: (status: MigrationStatus) => void,
+  ): Promise<OutgoingRun> {
+    const uri = parseTransportUri(text);
+    const [transport, mode] = await Promise.all([transportFor(kernel, uri), kernel.get(MigrationMode, settings.mode)]);
+    const capabilities = settings.enabled();
+    const { bandwidth } = settings;
+    return new OutgoingRun(subject, { subject, uri, mode, transport, capabilities, bandwidth }, onStatus);
+  }
+
+  /**
+   * Does what comes before the answer of the command.
+   *
+   * @param onBegin - called when the migration has passed the judgement and counts as begun.
+   * @throws {CprError} why it was refused, or why the URI cannot be opened. The VM runs on.
+   */
+  async begin(onBegin: () => void): Promise<void> {
+    this.#onBegin = onBegin;
+    try {
+      await this.#phases.runForeground();
+    } catch (error) {
+      const failure = this.#failure(error);
+      if (this.record.status !== "none") {
+        await this.#fail(failure);
+      }
+      throw failure;
+    }
+  }
+
+  /** Does the rest. It never fails: what goes wrong is in the record. */
+  async complete(): Promise<void> {
+    try {
+      await this.#phases.runRest();
+    } catch (error) {
+      await this.#fail(this.#failure(error));
+      return;
+    }
+    this.#subject.migrationCompleted();
+    this.record.status = "completed";
+  }
+
+  cancel(): void {
+    if (this.record.active && !this.#abort.signal.aborted) {
+      this.record.status = "cancelling";
+      this.#abort.abort();
+    }
+  }
+
+  async #fail(failure: Error): Promise<void> {
+    const cancelled = this.#abort.signal.aborted;
+    this.record.error = cancelled ? undefined : failure;
+    // NOTE: as in QEMU, the event of a failure comes before RESUME, that of a cancellation after it.
+    if (!cancelled) {
+      this.record.status = "failed";
+    }
+    try {
+      await this.#phases.undo();
+    } catch (error) {
+      this.record.error ??= this.#failure(error);
+    }
+    if (cancelled) {
+      this.record.status = "cancelled";
+    }
+  }
+
+  #failure(error: unknown): Error {
+    if (this.#abort.signal.aborted) {
+      return migrationErrors.ERR_CPR_MIGRATION_CANCELLED({});
+    }
+    if (isCprError(error)) {
+      return error;
+    }
+    const reason = error instanceof Error ? error.message : String(error);
+    return migrationErrors.ERR_CPR_SAVE({ uri: this.#migration.uri.text, reason }, { cause: error });
+  }
+}

@@ -1,0 +1,183 @@
+import { setTimeout as delay } from "node:timers/promises";
+import type { MigrationMode } from "../migration-mode.ts";
+import { CheckpointWriter } from "../stream/checkpoint-writer.ts";
+import { type CheckpointFacts, type DeviceSection, factsFormat, type RamFacts } from "../stream/description-section.ts";
+import { encodeGlobalState, globalStateName, type SavedRunState } from "../stream/global-state.ts";
+import type { RamBlockContents } from "../stream/ram-section.ts";
+import type { Transport, TransportSink, TransportUri } from "../transport.ts";
+import type { RamBlock } from "../vm/guest-ram.ts";
+import { capabilityDefinitions } from "./capabilities.ts";
+import { newGeneration } from "./generation.ts";
+import type { MigrationRecord } from "./migration-record.ts";
+import { type Phase, untilAborted } from "./phase.ts";
+import { outgoingRefusals, refuse } from "./preflight.ts";
+import type { MigrationSubject } from "./subject.ts";
+import { encodeUuid } from "./uuid.ts";
+
+/** An outgoing migration: what it was asked for, and what its phases hand on to each other. */
+export interface OutgoingMigration {
+  readonly subject: MigrationSubject;
+  readonly uri: TransportUri;
+  readonly mode: MigrationMode;
+  readonly transport: Transport;
+  readonly capabilities: ReadonlySet<string>;
+  /** Bytes per second; undefined for no limit. */
+  readonly bandwidth: number | undefined;
+  readonly record: MigrationRecord;
+  /** Given when the user cancels. */
+  readonly signal: AbortSignal;
+  sink?: TransportSink;
+  before?: SavedRunState;
+  facts?: CheckpointFacts;
+  sections?: readonly DeviceSection[];
+  writer?: CheckpointWriter;
+  bound?: RamBlock[];
+}
+
+/**
+ * Saving a VM, step by step. Whatever fails, and whenever the user cancels, the steps that were taken are taken back
+ * in reverse order: the VM is what it was, and what stood at the URI before still stands there.
+ */
+export const outgoingPhases: readonly Phase<OutgoingMigration>[] = [
+  { name: "Judge whether the VM can be saved in this way", foreground: true, run: judge },
+  {
+    name: "Open the place that the URI names, while the guest still runs",
+    foreground: true,
+    status: "setup",
+    run: openSink,
+    undo: abortSink,
+  },
+  { name: "Stop the VM", run: stopMachine, undo: resumeMachine },
+  { name: "Decide which RAM stays in place", status: "active", run: decide },
+  { name: "Take the states of vCPUs and devices", run: takeStates },
+  { name: "Write the header and the RAM that does not stay in place", run: writeRam },
+  { name: "Write the states", status: "device", run: writeStates },
+  { name: "Bind the RAM that stays in place to this checkpoint", run: bindRam, undo: unbindRam },
+  { name: "Make the checkpoint durable and visible", run: commit },
+];
+
+function judge({ mode, subject, uri, transport, capabilities }: OutgoingMigration): void {
+  const memory = subject.ram.blocks.map(({ id, backing }) => ({
+    id,
+    location: backing.location,
+    supports: backing.supports,
+  }));
+  const plan = { uri, transport: transport.supports, capabilities, runState: subject.runState, memory };
+  refuse(outgoingRefusals(mode, plan, subject.devices));
+}
+
+async function openSink(migration: OutgoingMigration): Promise<void> {
+  const { transport, uri, signal } = migration;
+  migration.sink = await transport.openSink(uri, { signal });
+}
+
+async function abortSink({ sink }: OutgoingMigration): Promise<void> {
+  await sink?.abort();
+}
+
+async function stopMachine(migration: OutgoingMigration): Promise<void> {
+  migration.signal.throwIfAborted();
+  migration.before = await migration.subject.stopForMigration();
+  migration.record.guestStopped();
+}
+
+async function resumeMachine({ before, subject }: OutgoingMigration): Promise<void> {
+  if (before !== undefined) {
+    await subject.resumeAfterMigration(before);
+  }
+}
+
+function decide(migration: OutgoingMigration): void {
+  const { subject, mode, capabilities, record } = migration;
+  const ram = subject.ram.blocks.map(({ id, bytes, backing, mark }): RamFacts => {
+    const inPlace = capabilities.has("x-ignore-shared") && mode.keepsInPlace(backing.supports);
+    if (!inPlace && capabilities.has("x-ignore-shared") && backing.supports.shared) {
+      record.notices.push(
+        `RAM '${id}' (${backing.location}) is shared but would not be found again, so it is copied into the checkpoint`,
+      );
+    }
+    return { id, size: bytes.length, inPlace, bound: inPlace && mark !== undefined };
+  });
+  record.ramTotal = subject.ram.size;
+  record.ramCopied = ram.reduce((sum, { size, inPlace }) => sum + (inPlace ? 0 : size), 0);
+  migration.facts = {
+    format: factsFormat,
+    mode: mode.name,
+    generation: newGeneration(),
+    processor: subject.processor,
+    ram,
+  };
+}
+
+async function takeStates(migration: OutgoingMigration): Promise<void> {
+  const { subject, before, signal } = migration;
+  const globalSection = { id: globalStateName, instance: 0, ...encodeGlobalState(before as SavedRunState) };
+  const sections = await untilAborted(subject.control.save(), signal);
+  migration.sections = [globalSection, ...sections];
+}
+
+async function writeRam(migration: OutgoingMigration): Promise<void> {
+  const { subject, capabilities, sink, signal, record, bandwidth } = migration;
+  const { ram } = migration.facts as CheckpointFacts;
+  const recorded = [...capabilities].filter((name) => capabilityDefinitions[name]?.recorded === true);
+  const writer = new CheckpointWriter((bytes) => untilAborted((sink as TransportSink).write(bytes), signal), {
+    machine: subject.machine,
+    capabilities: recorded,
+    ...(capabilities.has("validate-uuid") && subject.uuid !== undefined ? { uuid: encodeUuid(subject.uuid) } : {}),
+  });
+  migration.writer = writer;
+  writer.writeHeader();
+  const withAddresses = recorded.includes("x-ignore-shared");
+  const blocks = subject.ram.blocks.map(({ id, bytes, guestAddress }) => ({
+    id,
+    size: bytes.length,
+    ...(withAddresses ? { address: guestAddress } : {}),
+  }));
+  const copied = subject.ram.blocks.flatMap(({ id, bytes, backing }, index): RamBlockContents[] =>
+    ram[index]?.inPlace === true ? [] : [{ id, bytes, dataRanges: backing.dataRanges() }],
+  );
+  const begun = performance.now();
+  await writer.writeRam(blocks, copied, {
+    progress: record.progress,
+    checkpoint: async ({ position }) => {
+      signal.throwIfAborted();
+      if (bandwidth !== undefined) {
+        const early = (position / bandwidth) * 1000 - (performance.now() - begun);
+        if (early > 1) {
+          await delay(early, undefined, { signal });
+        }
+      }
+    },
+  });
+}
+
+async function writeStates({ writer, sections, facts }: OutgoingMigration): Promise<void> {
+  for (const section of sections as readonly DeviceSection[]) {
+    (writer as CheckpointWriter).writeSection(section);
+  }
+  await (writer as CheckpointWriter).finish(facts as CheckpointFacts);
+}
+
+async function bindRam(migration: OutgoingMigration): Promise<void> {
+  const { generation, ram } = migration.facts as CheckpointFacts;
+  migration.bound = [];
+  for (const [index, block] of migration.subject.ram.blocks.entries()) {
+    if (ram[index]?.inPlace === true) {
+      await untilAborted(block.backing.flush(), migration.signal);
+      if (block.mark !== undefined) {
+        migration.bound.push(block);
+        await block.mark.write(generation);
+      }
+    }
+  }
+}
+
+async function unbindRam({ bound }: OutgoingMigration): Promise<void> {
+  for (const { mark } of bound ?? []) {
+    await mark?.remove();
+  }
+}
+
+async function commit({ sink, signal }: OutgoingMigration): Promise<void> {
+  await untilAborted((sink as TransportSink).commit(), signal);
+}

@@ -1,0 +1,68 @@
+/** The value of a migration parameter. */
+export type ParameterValue = string | number | boolean;
+
+/** What is known about a migration parameter of QEMU (QAPI MigrationParameters). */
+export interface ParameterDefinition {
+  readonly initial: ParameterValue;
+  /** Setting it has an effect, or needs none here. If not, setting it is refused. */
+  readonly supported: boolean;
+  /** For an integer: the least and the greatest value. */
+  readonly range?: readonly [least: number, greatest: number];
+  /** An integer that may carry a size suffix, as bytes. */
+  readonly size?: true;
+  /** The words that it can be. */
+  readonly words?: readonly string[];
+}
+
+const integer = (initial: number, least: number, greatest: number, supported = false): ParameterDefinition => ({
+  initial,
+  supported,
+  range: [least, greatest],
+});
+
+const size = (initial: number, supported = false): ParameterDefinition => ({
+  initial,
+  supported,
+  range: [0, Number.MAX_SAFE_INTEGER],
+  size: true,
+});
+
+/** All parameters that QEMU has, in its order. `mode` takes the names of the installed migration modes. */
+export const parameterDefinitions: Readonly<Record<string, ParameterDefinition>> = {
+  "announce-initial": integer(50, 0, 100_000),
+  "announce-max": integer(550, 0, 100_000),
+  "announce-rounds": integer(5, 0, 1000),
+  "announce-step": integer(100, 0, 10_000),
+  "throttle-trigger-threshold": integer(50, 1, 100),
+  "cpu-throttle-initial": integer(20, 1, 99),
+  "cpu-throttle-increment": integer(10, 1, 99),
+  "cpu-throttle-tailslow": { initial: false, supported: false },
+  "max-cpu-throttle": integer(99, 1, 99),
+  "tls-creds": { initial: "", supported: false },
+  "tls-hostname": { initial: "", supported: false },
+  "tls-authz": { initial: "", supported: false },
+  // Bytes per second. QEMU begins with 128 MiB/s; here 0, which is no limit: the guest stands still meanwhile.
+  "max-bandwidth": size(0, true),
+  "avail-switchover-bandwidth": size(0),
+  // Milliseconds. The VM is stopped for the whole of a migration, so there is nothing to limit.
+  "downtime-limit": integer(300, 0, 2_000_000, true),
+  "x-checkpoint-delay": integer(20_000, 0, 0xffff_ffff),
+  "multifd-channels": integer(2, 1, 255),
+  "multifd-compression": {
+    initial: "none",
+    supported: false,
+    words: ["none", "zlib", "zstd", "qatzip", "qpl", "uadk"],
+  },
+  "multifd-zlib-level": integer(1, 0, 9),
+  "multifd-zstd-level": integer(1, 0, 20),
+  "multifd-qatzip-level": integer(1, 1, 9),
+  "xbzrle-cache-size": size(64 * 1024 * 1024),
+  "max-postcopy-bandwidth": size(0),
+  "block-bitmap-mapping": { initial: "", supported: false },
+  "x-vcpu-dirty-limit-period": integer(1000, 1, 1000),
+  "vcpu-dirty-limit": integer(1, 1, Number.MAX_SAFE_INTEGER),
+  mode: { initial: "normal", supported: true },
+  "zero-page-detection": { initial: "legacy", supported: false, words: ["none", "legacy", "multifd"] },
+  "direct-io": { initial: false, supported: false },
+  "cpr-exec-command": { initial: "", supported: false },
+};

@@ -1,0 +1,20 @@
+import type { DeviceDescription, MachineControl } from "../machine-thread/machine-control.ts";
+import type { RunState } from "../runstate.ts";
+import type { SavedRunState } from "../stream/global-state.ts";
+import type { GuestRam } from "../vm/guest-ram.ts";
+
+/** What a migration needs of the VM that it moves. */
+export interface MigrationSubject {
+  readonly control: MachineControl;
+  readonly ram: GuestRam;
+  readonly devices: readonly DeviceDescription[];
+  /** The machine type. */
+  readonly machine: string;
+  readonly processor: { readonly model: string; readonly count: number };
+  readonly uuid: string | undefined;
+  readonly runState: RunState;
+  /** Stops the VM for the time of an outgoing migration; tells what it was. */
+  stopForMigration(): Promise<SavedRunState>;
+  /** Makes the VM what it was before {@link stopForMigration}. */
+  resumeAfterMigration(before: SavedRunState): Promise<void>;
+}

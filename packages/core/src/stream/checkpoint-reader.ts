@@ -1,0 +1,274 @@
+import { crc32 } from "node:zlib";
+import { streamErrors } from "../errors/stream-errors.ts";
+import { isCprError } from "../errors.ts";
+import { readConfiguration, type StreamConfiguration } from "./configuration-section.ts";
+import {
+  type CheckpointFacts,
+  type DeviceSection,
+  parseStreamDescription,
+  type StreamDescription,
+  stateSize,
+} from "./description-section.ts";
+import {
+  ramSectionName,
+  ramSectionVersion,
+  sectionType,
+  streamMagic,
+  streamVersion,
+  switchoverStart,
+} from "./format.ts";
+import { type RamBlockEntry, RamSectionReader, type RamVisitor } from "./ram-section.ts";
+import { type ReadBytes, StreamReader } from "./stream-reader.ts";
+import { checkTrailer, trailerLength } from "./trailer.ts";
+
+/** Told of the parts of a stream in their order, so that it can refuse them early. */
+export interface CheckpointVisitor extends RamVisitor {
+  configuration(configuration: StreamConfiguration): void;
+}
+
+/** What stands in front of the device states. */
+export interface CheckpointHead {
+  readonly configuration: StreamConfiguration;
+  readonly blocks: readonly RamBlockEntry[];
+  /** Pages that the stream has of each block. */
+  readonly pages: readonly number[];
+  /** CRC-32 of the head. */
+  readonly checksum: number;
+  /** Its length in bytes. */
+  readonly length: number;
+}
+
+/** A checkpoint that was read to its end, whole and undamaged. */
+export interface Checkpoint {
+  readonly head: CheckpointHead;
+  readonly sections: readonly DeviceSection[];
+  readonly facts: CheckpointFacts;
+  /** Its length in bytes, without what a transport may have in front of it. */
+  readonly length: number;
+}
+
+/** The most that device states and vmdescription may take: no machine has so much. */
+const tailLimit = 256 * 1024 * 1024;
+
+/**
+ * Reads a checkpoint to its end and checks framing, vmdescription and checksum.
+ *
+ * A visitor may throw; the error is kept back until the checksum is known to be right, so that a damaged stream is
+ * called damaged and not whatever its bytes happen to mean.
+ *
+ * @throws {CprError} ERR_CPR_STREAM_…, or what the visitor threw.
+ */
+export async function readCheckpoint(read: ReadBytes, visitor: CheckpointVisitor): Promise<Checkpoint> {
+  const reader = new StreamReader(read);
+  await readMagic(reader);
+  let head: CheckpointHead;
+  try {
+    head = await readHead(reader, visitor);
+  } catch (error) {
+    if (isCprError(error) && error.category === "checkpoint") {
+      const last = await reader.drain(trailerLength);
+      checkTrailer(last, reader.position, reader.checksum());
+    }
+    throw error;
+  }
+  const tail = await reader.rest(tailLimit);
+  const end = tail.length - trailerLength;
+  if (end < 0) {
+    throw streamErrors.ERR_CPR_STREAM_TRUNCATED({ position: head.length + tail.length });
+  }
+  const length = head.length + end;
+  const trailer = checkTrailer(tail.subarray(end), length, crc32(tail.subarray(0, end), head.checksum));
+  const descriptionStart = end - trailer.descriptionLength;
+  const fail = (position: number, problem: string) =>
+    streamErrors.ERR_CPR_STREAM_FORMAT({ position: head.length + position, problem });
+  if (descriptionStart < 6) {
+    throw fail(0, "the vmdescription is longer than the stream");
+  }
+  const view = new DataView(tail.buffer, tail.byteOffset, tail.byteLength);
+  if (
+    tail[descriptionStart - 5] !== sectionType.description ||
+    view.getUint32(descriptionStart - 4) !== trailer.descriptionLength
+  ) {
+    throw fail(descriptionStart - 5, "Expected vmdescription section");
+  }
+  const description = parseStreamDescription(tail.subarray(descriptionStart, end), head.length + descriptionStart);
+  const sections = readSections(view, descriptionStart - 5, description, fail);
+  return { head, sections, facts: description.facts, length };
+}
+
+/**
+ * Reads the head of a checkpoint once more and hands out its pages.
+ *
+ * @throws {CprError} ERR_CPR_STREAM_DAMAGED if it is not the head that was read before; pages have been handed out then.
+ */
+export async function readPages(read: ReadBytes, expected: CheckpointHead, visitor: RamVisitor): Promise<void> {
+  const reader = new StreamReader(read);
+  await readMagic(reader);
+  const { checksum } = await readHead(reader, { configuration: () => undefined, ...bind(visitor) });
+  if (checksum !== expected.checksum) {
+    throw streamErrors.ERR_CPR_STREAM_DAMAGED({ problem: "it changed while it was being loaded" });
+  }
+}
+
+function bind(visitor: RamVisitor): RamVisitor {
+  return {
+    blocks: (blocks) => visitor.blocks(blocks),
+    page: (block, offset, contents) => visitor.page(block, offset, contents),
+  };
+}
+
+async function readMagic(reader: StreamReader): Promise<void> {
+  await reader.need(8);
+  const magic = reader.u32();
+  if (magic !== streamMagic) {
+    throw streamErrors.ERR_CPR_STREAM_MAGIC({ magic, expected: streamMagic });
+  }
+  const version = reader.u32();
+  if (version !== streamVersion) {
+    throw streamErrors.ERR_CPR_STREAM_VERSION({ version, expected: streamVersion });
+  }
+}
+
+/** Reads up to the first device state. */
+async function readHead(reader: StreamReader, visitor: CheckpointVisitor): Promise<CheckpointHead> {
+  const configuration = await readConfiguration(reader);
+  visitor.configuration(configuration);
+  const ram = new RamSectionReader(reader, visitor, configuration.capabilities.includes("x-ignore-shared"));
+  let ramId: number | undefined;
+  for (;;) {
+    await reader.need(1);
+    const type = reader.peek();
+    if (type === sectionType.full || type === sectionType.end) {
+      if (ram.blocks === undefined || ramId === undefined) {
+        throw reader.error("there is no RAM section");
+      }
+      const { blocks, pages } = ram;
+      return { configuration, blocks, pages, checksum: reader.checksum(), length: reader.position };
+    }
+    reader.u8();
+    if (type === sectionType.start && ramId === undefined) {
+      ramId = await readRamStart(reader);
+    } else if (type === sectionType.part || type === sectionType.last) {
+      await reader.need(4);
+      const id = reader.u32();
+      if (id !== ramId) {
+        throw reader.error(`Unknown section ${id}`);
+      }
+    } else if (type === sectionType.command) {
+      await reader.need(4);
+      const command = reader.u16();
+      const length = reader.u16();
+      if (command !== switchoverStart || length !== 0) {
+        throw reader.error(`unknown command ${command} of ${length} bytes`);
+      }
+      continue;
+    } else {
+      throw reader.error(`Unknown section type ${type}`);
+    }
+    await ram.readRecords();
+    await readFooter(reader, ramId);
+  }
+}
+
+async function readRamStart(reader: StreamReader): Promise<number> {
+  await reader.need(4);
+  const id = reader.u32();
+  const name = await reader.name();
+  await reader.need(8);
+  const instance = reader.u32();
+  const version = reader.u32();
+  if (name !== ramSectionName || instance !== 0) {
+    throw streamErrors.ERR_CPR_STREAM_SECTION_UNKNOWN({ device: name, instance });
+  }
+  if (version > ramSectionVersion) {
+    throw streamErrors.ERR_CPR_STREAM_NEWER({ what: "the RAM section", version, supported: ramSectionVersion });
+  }
+  if (version !== ramSectionVersion) {
+    throw reader.error(`unsupported version ${version} for 'ram' v${ramSectionVersion}`);
+  }
+  return id;
+}
+
+async function readFooter(reader: StreamReader, id: number): Promise<void> {
+  await reader.need(5);
+  if (reader.u8() !== sectionType.footer) {
+    throw reader.error(`Missing section footer for ${ramSectionName}`);
+  }
+  const read = reader.u32();
+  if (read !== id) {
+    throw reader.error(
+      `Mismatched section id in footer for ${ramSectionName} - read 0x${read.toString(16)} expected 0x${id.toString(16)}`,
+    );
+  }
+}
+
+/** Cuts the device states apart; how long each is, the vmdescription tells. */
+function readSections(
+  view: DataView,
+  end: number,
+  { devices }: StreamDescription,
+  fail: (position: number, problem: string) => Error,
+): readonly DeviceSection[] {
+  const described = new Map(devices.map((device) => [`${device.name} ${device.instance_id}`, device]));
+  if (described.size !== devices.length) {
+    throw fail(end, "the vmdescription lists a device twice");
+  }
+  const sections: DeviceSection[] = [];
+  const bytes = new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
+  let position = 0;
+  const take = (length: number): number => {
+    if (position + length > end) {
+      throw fail(position, "a section is longer than the stream");
+    }
+    position += length;
+    return position - length;
+  };
+  for (;;) {
+    const type = bytes[take(1)];
+    if (type === sectionType.end) {
+      break;
+    }
+    if (type !== sectionType.full) {
+      throw fail(position - 1, `Unknown section type ${type}`);
+    }
+    const sectionId = view.getUint32(take(4));
+    const nameLength = bytes[take(1)] as number;
+    const nameAt = take(nameLength);
+    const id = new TextDecoder().decode(bytes.subarray(nameAt, nameAt + nameLength));
+    const instance = view.getUint32(take(4));
+    const version = view.getUint32(take(4));
+    const device = described.get(`${id} ${instance}`);
+    if (device === undefined) {
+      throw fail(position, `the vmdescription lacks section '${id}' ${instance}`);
+    }
+    described.delete(`${id} ${instance}`);
+    const size = stateSize(device);
+    const dataAt = take(size);
+    if (bytes[take(1)] !== sectionType.footer) {
+      throw fail(position - 1, `Missing section footer for ${id}`);
+    }
+    const footer = view.getUint32(take(4));
+    if (footer !== sectionId) {
+      throw fail(
+        position - 4,
+        `Mismatched section id in footer for ${id} - read 0x${footer.toString(16)} expected 0x${sectionId.toString(16)}`,
+      );
+    }
+    const { vmsd_name, version: describedVersion, fields } = device;
+    sections.push({
+      id,
+      instance,
+      version,
+      data: bytes.slice(dataAt, dataAt + size),
+      description: { vmsd_name, version: describedVersion, fields },
+    });
+  }
+  if (position !== end) {
+    throw fail(position, "there are bytes behind the last section");
+  }
+  const [absent] = described.keys();
+  if (absent !== undefined) {
+    throw fail(position, `the vmdescription lists section '${absent}', which is not there`);
+  }
+  return sections;
+}

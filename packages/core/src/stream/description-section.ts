@@ -1,0 +1,156 @@
+import { streamErrors } from "../errors/stream-errors.ts";
+import { describedSize, parseDescription, type StateDescription } from "../state/description.ts";
+import { describeConfiguration, type StreamConfiguration } from "./configuration-section.ts";
+import { pageSize } from "./format.ts";
+
+/** The state of one device in the stream. */
+export interface DeviceSection {
+  readonly id: string;
+  readonly instance: number;
+  readonly version: number;
+  readonly data: Uint8Array;
+  readonly description: StateDescription;
+}
+
+/** What a checkpoint tells about a RAM block beyond QEMU's list. */
+export interface RamFacts {
+  readonly id: string;
+  readonly size: number;
+  /** The contents stay in the memory object. */
+  readonly inPlace: boolean;
+  /** The generation is also written beside the memory object, and has to be found there. */
+  readonly bound: boolean;
+}
+
+/** What a checkpoint tells about itself beyond QEMU's format: the key `cpr` of the vmdescription. */
+export interface CheckpointFacts {
+  /** Version of these facts. */
+  readonly format: number;
+  readonly mode: string;
+  /** 32 hexadecimal digits, different for every checkpoint. */
+  readonly generation: string;
+  readonly processor: { readonly model: string; readonly count: number };
+  readonly ram: readonly RamFacts[];
+}
+
+export const factsFormat = 1;
+
+/** What the vmdescription says about a device section. */
+export interface DescribedDevice extends StateDescription {
+  readonly name: string;
+  readonly instance_id: number;
+}
+
+/** The vmdescription of a stream that was read. */
+export interface StreamDescription {
+  readonly devices: readonly DescribedDevice[];
+  readonly facts: CheckpointFacts;
+}
+
+/** The vmdescription as it stands in the stream: JSON in UTF-8. */
+export function encodeDescription(
+  configuration: StreamConfiguration,
+  sections: readonly DeviceSection[],
+  facts: CheckpointFacts,
+): Uint8Array {
+  const json = JSON.stringify({
+    configuration: describeConfiguration(configuration),
+    page_size: pageSize,
+    devices: sections.map(({ id, instance, description }) => ({ name: id, instance_id: instance, ...description })),
+    cpr: facts,
+  });
+  const bytes = new TextEncoder().encode(json);
+  // NOTE: QEMU's analyze-migration.py looks for the first `{` after the last NUL byte of the file. A length with that
+  // byte in it would mislead it, so the JSON is made longer.
+  let { length } = bytes;
+  while ([24, 16, 8, 0].some((shift) => ((length >>> shift) & 0xff) === 0x7b)) {
+    length += 1;
+  }
+  const padded = new Uint8Array(length).fill(0x20);
+  padded.set(bytes);
+  return padded;
+}
+
+/** @throws {CprError} ERR_CPR_STREAM_FORMAT or ERR_CPR_STREAM_NEWER. */
+export function parseStreamDescription(bytes: Uint8Array, position: number): StreamDescription {
+  const fail = (problem: string, cause?: unknown) =>
+    streamErrors.ERR_CPR_STREAM_FORMAT({ position, problem: `the vmdescription ${problem}` }, { cause });
+  let value: unknown;
+  try {
+    value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+  } catch (error) {
+    throw fail("is not JSON", error);
+  }
+  if (!isRecord(value) || !Array.isArray(value["devices"])) {
+    throw fail("lists no devices");
+  }
+  if (value["page_size"] !== pageSize) {
+    throw fail(`is of a machine with pages of ${String(value["page_size"])} bytes`);
+  }
+  const devices = value["devices"].map((device: unknown): DescribedDevice => {
+    const description = parseDescription(device);
+    if (typeof description === "string") {
+      throw fail(`has a device that ${description}`);
+    }
+    const { name, instance_id: instance } = device as Record<string, unknown>;
+    if (typeof name !== "string" || typeof instance !== "number") {
+      throw fail("has a device without name or instance");
+    }
+    return { name, instance_id: instance, ...description };
+  });
+  return { devices, facts: parseFacts(value["cpr"], fail) };
+}
+
+function parseFacts(value: unknown, fail: (problem: string) => Error): CheckpointFacts {
+  if (!isRecord(value)) {
+    throw fail("lacks the key 'cpr': the stream is not of this program");
+  }
+  const { format, mode, generation, processor, ram } = value;
+  if (typeof format !== "number") {
+    throw fail("lacks 'cpr.format'");
+  }
+  if (format > factsFormat) {
+    throw streamErrors.ERR_CPR_STREAM_NEWER({ what: "the checkpoint", version: format, supported: factsFormat });
+  }
+  if (
+    typeof mode !== "string" ||
+    typeof generation !== "string" ||
+    !/^[0-9a-f]{32}$/.test(generation) ||
+    !isRecord(processor) ||
+    typeof processor["model"] !== "string" ||
+    typeof processor["count"] !== "number" ||
+    !Array.isArray(ram)
+  ) {
+    throw fail("has a malformed key 'cpr'");
+  }
+  return {
+    format,
+    mode,
+    generation,
+    processor: { model: processor["model"], count: processor["count"] },
+    ram: ram.map((block: unknown): RamFacts => {
+      if (!isRecord(block)) {
+        throw fail("has a malformed 'cpr.ram'");
+      }
+      const { id, size, inPlace, bound } = block;
+      if (
+        typeof id !== "string" ||
+        typeof size !== "number" ||
+        typeof inPlace !== "boolean" ||
+        typeof bound !== "boolean"
+      ) {
+        throw fail("has a malformed 'cpr.ram'");
+      }
+      return { id, size, inPlace, bound };
+    }),
+  };
+}
+
+/** Bytes that the state of a described device takes in the stream. */
+export function stateSize(description: StateDescription): number {
+  return description.fields.reduce((sum, field) => sum + describedSize(field), 0);
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

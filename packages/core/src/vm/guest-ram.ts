@@ -1,0 +1,166 @@
+import type { Backend } from "../backend.ts";
+import { machineErrors } from "../errors/machine-errors.ts";
+import { isCprError } from "../errors.ts";
+import { GuestMemory, layOutRam, type RamAllocation, type RamRegion } from "../guest-memory.ts";
+import type { Kernel } from "../kernel.ts";
+import { type MemoryBacking, type MemoryObjectOptions, MemoryProvider } from "../memory-provider.ts";
+import { GenerationMark } from "../migration/generation.ts";
+import { isStreamName, pageSize } from "../stream/format.ts";
+
+/** A memory object that is guest RAM, open and mapped. The migration stream calls it a RAM block. */
+export interface RamBlock {
+  readonly id: string;
+  readonly backing: MemoryBacking;
+  /** Its bytes, in place. */
+  readonly bytes: Uint8Array;
+  /** Guest-physical address of its first byte. */
+  readonly guestAddress: number;
+  /** Where its checkpoint's generation is kept; undefined if it has no name under which it is found again. */
+  readonly mark: GenerationMark | undefined;
+}
+
+/** All RAM of a VM. */
+export class GuestRam {
+  readonly allocation: RamAllocation;
+  readonly regions: readonly RamRegion[];
+  readonly blocks: readonly RamBlock[];
+
+  private constructor(allocation: RamAllocation, regions: readonly RamRegion[], blocks: readonly RamBlock[]) {
+    this.allocation = allocation;
+    this.regions = regions;
+    this.blocks = blocks;
+  }
+
+  get size(): number {
+    return this.allocation.bytes.length;
+  }
+
+  /**
+   * Opens and locks memory objects, reserves address space, and maps the objects into it, end to end. On failure all
+   * of them are closed.
+   *
+   * @throws {CprError} the provider's error, or one of the machine's.
+   */
+  static async open(kernel: Kernel, backend: Backend, objects: readonly MemoryObjectOptions[]): Promise<GuestRam> {
+    const total = checkObjects(objects);
+    if (total > backend.supports.maximumRam) {
+      throw machineErrors.ERR_CPR_RAM_TOO_LARGE({
+        backend: backend.name,
+        size: total,
+        maximum: backend.supports.maximumRam,
+      });
+    }
+    const providers = await Promise.all(objects.map((options) => findProvider(kernel, options)));
+    const opened: MemoryBacking[] = [];
+    try {
+      for (const [index, options] of objects.entries()) {
+        opened.push(await (providers[index] as MemoryProvider).open(options));
+      }
+      checkDistinct(opened);
+      const allocation = backend.allocateRam(total);
+      const regions = layOutRam(total);
+      const blocks: RamBlock[] = [];
+      let offset = 0;
+      for (const [index, backing] of opened.entries()) {
+        const options = objects[index] as MemoryObjectOptions;
+        const bytes = allocation.bytes.subarray(offset, offset + backing.size);
+        backing.mapInto(bytes);
+        const keeps = backing.supports.shared && backing.supports.survivesProcessExit;
+        const mark = keeps ? await GenerationMark.of(options) : undefined;
+        blocks.push({ id: options.id, backing, bytes, guestAddress: addressOf(regions, offset), mark });
+        offset += backing.size;
+      }
+      return new GuestRam(allocation, regions, blocks);
+    } catch (error) {
+      await Promise.allSettled(opened.map((backing) => backing.close()));
+      throw error;
+    }
+  }
+
+  /** All RAM as devices see it. */
+  memory(): GuestMemory {
+    return new GuestMemory(this.allocation.bytes, this.regions);
+  }
+
+  /** Removes the marks of all blocks: what is about to change does not belong to a checkpoint any more. */
+  async unbind(): Promise<void> {
+    for (const { mark } of this.blocks) {
+      await mark?.remove();
+    }
+  }
+
+  /** Releases the locks. */
+  async close(): Promise<void> {
+    await Promise.all(this.blocks.map(({ backing }) => backing.close()));
+  }
+}
+
+function checkObjects(objects: readonly MemoryObjectOptions[]): number {
+  let total = 0;
+  const ids = new Set<string>();
+  for (const { id, size } of objects) {
+    if (!isStreamName(id)) {
+      throw machineErrors.ERR_CPR_MEMORY_ID({ id });
+    }
+    if (ids.has(id)) {
+      throw machineErrors.ERR_CPR_MEMORY_DUPLICATE({ id });
+    }
+    if (!Number.isSafeInteger(size) || size <= 0 || size % pageSize !== 0) {
+      throw machineErrors.ERR_CPR_MEMORY_SIZE({ id, size });
+    }
+    ids.add(id);
+    total += size;
+  }
+  if (total === 0) {
+    throw machineErrors.ERR_CPR_NO_MEMORY({});
+  }
+  return total;
+}
+
+/** The provider that serves an object. One that cannot be loaded only matters if no other one serves it. */
+async function findProvider(kernel: Kernel, options: MemoryObjectOptions): Promise<MemoryProvider> {
+  const known = new Set<string>();
+  let failure: unknown;
+  for (const name of kernel.keys(MemoryProvider)) {
+    let provider: MemoryProvider;
+    try {
+      provider = await kernel.get(MemoryProvider, name);
+    } catch (error) {
+      failure = error;
+      continue;
+    }
+    for (const type of provider.objectTypes) {
+      known.add(type);
+    }
+    if (provider.objectTypes.includes(options.type) && (await provider.accepts(options))) {
+      return provider;
+    }
+  }
+  if (isCprError(failure)) {
+    throw failure;
+  }
+  throw machineErrors.ERR_CPR_MEMORY_TYPE({ id: options.id, type: options.type, known: [...known] });
+}
+
+function checkDistinct(backings: readonly MemoryBacking[]): void {
+  const seen = new Map<string, MemoryBacking>();
+  for (const backing of backings) {
+    const { identity } = backing;
+    const other = identity === undefined ? undefined : seen.get(identity);
+    if (other !== undefined) {
+      throw machineErrors.ERR_CPR_MEMORY_SAME_OBJECT({
+        first: other.id,
+        second: backing.id,
+        location: backing.location,
+      });
+    }
+    if (identity !== undefined) {
+      seen.set(identity, backing);
+    }
+  }
+}
+
+function addressOf(regions: readonly RamRegion[], offset: number): number {
+  const region = regions.find((each) => offset >= each.offset && offset < each.offset + each.size);
+  return region === undefined ? 0 : region.guestAddress + offset - region.offset;
+}

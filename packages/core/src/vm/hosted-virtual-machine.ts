@@ -1,0 +1,496 @@
+import { setTimeout as delay } from "node:timers/promises";
+import type { ExecutionEvent } from "../backend.ts";
+import type { MachineRequest } from "../device.ts";
+import { machineErrors } from "../errors/machine-errors.ts";
+import { migrationErrors } from "../errors/migration-errors.ts";
+import { deserializeError, isCprError } from "../errors.ts";
+import type { Kernel } from "../kernel.ts";
+import type { DeviceDescription, MachineControl, MachineEvent } from "../machine-thread/machine-control.ts";
+import { IncomingRun } from "../migration/incoming-run.ts";
+import type { MigrationRecord } from "../migration/migration-record.ts";
+import { OutgoingRun } from "../migration/outgoing-run.ts";
+import { blockers } from "../migration/preflight.ts";
+import { StoredSettings } from "../migration/settings.ts";
+import type { MigrationSubject } from "../migration/subject.ts";
+import { MigrationMode } from "../migration-mode.ts";
+import { isLive, type RunState, validTransition } from "../runstate.ts";
+import type { SavedRunState } from "../stream/global-state.ts";
+import type { MigrationInformation, VirtualMachine, VirtualMachineEvent } from "../virtual-machine.ts";
+import type { CharacterSink } from "../virtual-machine-configuration.ts";
+import { Exclusive } from "./exclusive.ts";
+import type { GuestRam } from "./guest-ram.ts";
+
+/** What a VM is put together from; all of it is the VM's from then on. */
+export interface VirtualMachineParts {
+  readonly kernel: Kernel;
+  readonly name: string;
+  readonly uuid: string | undefined;
+  readonly machine: string;
+  readonly backend: string;
+  readonly processor: { readonly model: string; readonly count: number };
+  readonly noReboot: boolean;
+  /** The VM waits for an incoming migration. */
+  readonly incoming: boolean;
+  readonly control: MachineControl;
+  readonly ram: GuestRam;
+  readonly devices: readonly DeviceDescription[];
+  readonly characterDevices: ReadonlyMap<string, CharacterSink>;
+}
+
+type EndReason = Awaited<VirtualMachine["ended"]>["reason"];
+
+/**
+ * A VM as the control plane drives it: its runstate, what the monitor asks of it, and what the guest asks for. The
+ * machine itself is behind {@link MachineControl}.
+ */
+export class HostedVirtualMachine implements VirtualMachine, MigrationSubject {
+  readonly name: string;
+  readonly uuid: string | undefined;
+  readonly settings: StoredSettings;
+  readonly ended: VirtualMachine["ended"];
+  readonly machine: string;
+  readonly processor: VirtualMachineParts["processor"];
+  readonly control: MachineControl;
+  readonly ram: GuestRam;
+  readonly devices: readonly DeviceDescription[];
+  readonly #parts: VirtualMachineParts;
+  readonly #exclusive = new Exclusive();
+  readonly #listeners: ((event: VirtualMachineEvent) => void)[] = [];
+  readonly #resolveEnded: (end: { readonly reason: EndReason }) => void;
+  #runState: RunState;
+  /** The guest was suspended when the VM was stopped. */
+  #wasSuspended = false;
+  /** Whether the VM runs on by itself after an incoming migration. */
+  #autostart = true;
+  #incoming: "none" | "waiting" | "loading" | "done";
+  #record: MigrationRecord | undefined;
+  #outgoing: OutgoingRun | undefined;
+  #incomingRun: IncomingRun | undefined;
+  #migrationDone: Promise<unknown> = Promise.resolve();
+  #closing: Promise<void> | undefined;
+  #shutdownTold = false;
+
+  constructor(parts: VirtualMachineParts) {
+    this.#parts = parts;
+    this.name = parts.name;
+    this.uuid = parts.uuid;
+    this.machine = parts.machine;
+    this.processor = parts.processor;
+    this.control = parts.control;
+    this.ram = parts.ram;
+    this.devices = parts.devices;
+    this.#incoming = parts.incoming ? "waiting" : "none";
+    this.#runState = parts.incoming ? "inmigrate" : "prelaunch";
+    this.settings = new StoredSettings({
+      modes: parts.kernel.keys(MigrationMode),
+      active: () => this.#record?.active === true,
+    });
+    const { promise, resolve } = Promise.withResolvers<{ readonly reason: EndReason }>();
+    this.ended = promise;
+    this.#resolveEnded = resolve;
+  }
+
+  get runState(): RunState {
+    return this.#runState;
+  }
+
+  on(listener: (event: VirtualMachineEvent) => void): void {
+    this.#listeners.push(listener);
+  }
+
+  async stop(): Promise<void> {
+    await this.#operate(async () => {
+      if (this.#runState === "inmigrate") {
+        this.#autostart = false;
+      } else if (isLive(this.#runState)) {
+        await this.#halt("paused");
+      }
+    });
+  }
+
+  async cont(): Promise<void> {
+    await this.#operate(async () => {
+      switch (this.#runState) {
+        case "finish-migrate":
+          throw migrationErrors.ERR_CPR_MIGRATION_NOT_FINAL({});
+        case "inmigrate":
+          this.#autostart = true;
+          return;
+        case "running":
+        case "suspended":
+          return;
+        case "shutdown":
+        case "internal-error":
+          throw machineErrors.ERR_CPR_RESET_REQUIRED({ runState: this.#runState });
+        default:
+          await this.#go();
+      }
+    });
+  }
+
+  async reset(): Promise<void> {
+    await this.#operate(async () => {
+      if (this.#runState === "finish-migrate") {
+        throw migrationErrors.ERR_CPR_MIGRATION_NOT_FINAL({});
+      }
+      if (this.#runState === "inmigrate") {
+        throw migrationErrors.ERR_CPR_MIGRATE_IN_INMIGRATE({});
+      }
+      await this.#reset(false);
+    });
+  }
+
+  async powerDown(): Promise<void> {
+    await this.#operate(async () => {
+      await this.control.powerDown();
+      this.#emit({ event: "POWERDOWN" });
+    });
+  }
+
+  async wakeUp(): Promise<void> {
+    await this.#operate(async () => {
+      if (this.#runState !== "suspended") {
+        throw machineErrors.ERR_CPR_NOT_SUSPENDED({ runState: this.#runState });
+      }
+      await this.#wake();
+    });
+  }
+
+  input(characterDevice: string, bytes: Uint8Array): void {
+    if (!this.#parts.characterDevices.has(characterDevice)) {
+      throw machineErrors.ERR_CPR_CHARACTER_DEVICE({ id: characterDevice });
+    }
+    // Input for a VM that ends meanwhile is lost, as keys pressed at a machine that is being switched off are.
+    this.control.input(characterDevice, bytes).catch(() => undefined);
+  }
+
+  async migrate(uri: string): Promise<void> {
+    await this.#operate(async () => {
+      if (this.#record?.active === true) {
+        throw migrationErrors.ERR_CPR_MIGRATION_ACTIVE({});
+      }
+      const run = await OutgoingRun.prepare(this.#parts.kernel, this, this.settings, uri, (status) =>
+        this.#emitStatus(status),
+      );
+      // The record of the migration before is kept until this one has passed the judgement.
+      const begun = run.begin(() => {
+        this.#record = run.record;
+        this.#outgoing = run;
+      });
+      try {
+        await begun;
+      } catch (error) {
+        this.#outgoing = undefined;
+        throw error;
+      }
+      this.#migrationDone = run.complete().finally(() => {
+        this.#outgoing = undefined;
+      });
+    });
+  }
+
+  async migrationDone(): Promise<MigrationInformation> {
+    await this.#migrationDone;
+    return this.queryMigrate();
+  }
+
+  async migrateCancel(): Promise<void> {
+    this.#outgoing?.cancel();
+  }
+
+  async migrateIncoming(uri: string): Promise<void> {
+    const done = this.#operate(async () => {
+      if (this.#incoming === "none") {
+        throw migrationErrors.ERR_CPR_NOT_INCOMING({});
+      }
+      if (this.#incoming !== "waiting") {
+        throw migrationErrors.ERR_CPR_INCOMING_STARTED({});
+      }
+      this.#incoming = "loading";
+    }).then(() => this.#load(uri));
+    this.#migrationDone = done.catch(() => undefined);
+    await done;
+  }
+
+  queryMigrate(): MigrationInformation {
+    const blockedReasons = blockers(this.devices, this.settings.mode).map(({ reason }) => reason);
+    return this.#record?.information(blockedReasons) ?? { status: "none", mode: this.settings.mode, blockedReasons };
+  }
+
+  queryMemory(): ReturnType<VirtualMachine["queryMemory"]> {
+    return this.ram.blocks.map(({ id, bytes, backing }) => ({
+      id,
+      size: bytes.length,
+      share: backing.supports.shared,
+      location: backing.location,
+    }));
+  }
+
+  async queryExecution(): ReturnType<VirtualMachine["queryExecution"]> {
+    const { instructions } = await this.control.statistics();
+    return { backend: this.#parts.backend, processors: this.processor.count, instructions };
+  }
+
+  async quit(): Promise<void> {
+    this.#emitOnce({ event: "SHUTDOWN", guest: false, reason: "host-qmp-quit" });
+    await this.#close("quit");
+  }
+
+  /** Takes what the machine tells. */
+  receive(event: MachineEvent): void {
+    switch (event.kind) {
+      case "output":
+        this.#parts.characterDevices.get(event.characterDevice)?.write(event.bytes);
+        break;
+      case "request":
+        this.#later(() => this.#fulfil(event.request));
+        break;
+      case "execution":
+        this.#later(() => this.#executionFailed(event.event));
+        break;
+      case "failed":
+        this.#later(async () => {
+          const { message } = deserializeError(event.error);
+          this.#emit({ event: "INTERNAL_ERROR", report: message });
+          this.#setRunState("internal-error");
+          void this.#close("internal-error");
+        });
+        break;
+    }
+  }
+
+  async stopForMigration(): Promise<SavedRunState> {
+    return this.#operate(async () => {
+      const before = { runState: this.#runState, wasSuspended: this.#wasSuspended };
+      await this.#halt("finish-migrate");
+      return before;
+    });
+  }
+
+  async resumeAfterMigration({ runState, wasSuspended }: SavedRunState): Promise<void> {
+    await this.#operate(async () => {
+      this.#wasSuspended = wasSuspended;
+      if (isLive(runState)) {
+        this.#wasSuspended = runState === "suspended";
+        await this.#go();
+      } else {
+        this.#setRunState(runState);
+      }
+    });
+  }
+
+  /** The outgoing migration is complete: the VM stands still until the process ends, or `cont`. */
+  migrationCompleted(): void {
+    this.#setRunState("postmigrate");
+  }
+
+  async #load(uri: string): Promise<void> {
+    const run = new IncomingRun(this.#parts.kernel, this, this.settings, uri, (status) => this.#emitStatus(status));
+    this.#record = run.record;
+    this.#incomingRun = run;
+    try {
+      await run.perform(async (saved) => {
+        await this.#operate(async () => {
+          this.#incoming = "done";
+          this.#wasSuspended = saved.wasSuspended;
+          if (!isLive(saved.runState)) {
+            this.#setRunState(saved.runState);
+          } else if (this.#autostart) {
+            await this.#go();
+          } else {
+            this.#setRunState("paused");
+          }
+        });
+      });
+    } catch (error) {
+      this.#incoming = "waiting";
+      throw error;
+    } finally {
+      this.#incomingRun = undefined;
+    }
+  }
+
+  /** Stops the guest if it runs. */
+  async #halt(state: RunState): Promise<void> {
+    const live = isLive(this.#runState);
+    this.#wasSuspended ||= this.#runState === "suspended";
+    if (this.#runState === "running") {
+      await this.control.pause();
+    }
+    this.#setRunState(state);
+    if (live) {
+      this.#emit({ event: "STOP" });
+    }
+  }
+
+  /** Lets the guest run, or sleep on if it was suspended. */
+  async #go(): Promise<void> {
+    if (this.#wasSuspended) {
+      this.#wasSuspended = false;
+      this.#setRunState("suspended");
+      this.#emit({ event: "RESUME" });
+      return;
+    }
+    // RAM moves on: it does not belong to the checkpoint any more that it was left in place for.
+    await this.ram.unbind();
+    this.#setRunState("running");
+    await this.control.start();
+    this.#emit({ event: "RESUME" });
+  }
+
+  async #wake(): Promise<void> {
+    await this.control.acknowledge();
+    await this.ram.unbind();
+    this.#setRunState("running");
+    this.#emit({ event: "WAKEUP" });
+    await this.control.start();
+  }
+
+  async #reset(guest: boolean): Promise<void> {
+    const live = isLive(this.#runState);
+    if (live) {
+      await this.control.pause();
+    }
+    await this.ram.unbind();
+    await this.control.reset();
+    this.#wasSuspended = false;
+    this.#emit({ event: "RESET", guest });
+    if (live) {
+      if (this.#runState !== "running") {
+        this.#setRunState("running");
+      }
+      await this.control.start();
+    } else if (this.#runState !== "prelaunch") {
+      this.#setRunState("prelaunch");
+    }
+  }
+
+  /** Does what the guest has asked for. If the VM was stopped meanwhile, the machine asks again when it goes on. */
+  async #fulfil(request: MachineRequest): Promise<void> {
+    if (!isLive(this.#runState)) {
+      return;
+    }
+    switch (request) {
+      case "reset":
+        if (this.#parts.noReboot) {
+          await this.#shutDown("guest-reset", "reset");
+        } else {
+          await this.#reset(true);
+        }
+        break;
+      case "shutdown":
+        await this.#shutDown("guest-shutdown", "shutdown");
+        break;
+      case "suspend":
+        await this.control.pause();
+        await this.control.acknowledge();
+        this.#setRunState("suspended");
+        this.#emit({ event: "SUSPEND" });
+        break;
+      case "wakeup":
+        if (this.#runState === "suspended") {
+          await this.#wake();
+        }
+        break;
+      case "guest-panic":
+        await this.control.pause();
+        this.#setRunState("guest-panicked");
+        this.#emit({ event: "GUEST_PANICKED", report: "the guest says that it has panicked" });
+        await this.#shutDown("guest-panic", "shutdown");
+        break;
+    }
+  }
+
+  async #executionFailed(event: ExecutionEvent): Promise<void> {
+    if (!isLive(this.#runState)) {
+      return;
+    }
+    if (event.kind === "triple-fault") {
+      // A PC is wired so that the processor's shutdown state resets it.
+      await this.#fulfil("reset");
+      return;
+    }
+    await this.control.pause();
+    this.#setRunState("internal-error");
+    this.#emit({ event: "INTERNAL_ERROR", report: event.report });
+  }
+
+  async #shutDown(reason: string, end: EndReason): Promise<void> {
+    await this.control.pause();
+    this.#setRunState("shutdown");
+    this.#emitOnce({ event: "SHUTDOWN", guest: true, reason });
+    void this.#close(end);
+  }
+
+  #close(reason: EndReason): Promise<void> {
+    this.#closing ??= this.#closeAll(reason);
+    return this.#closing;
+  }
+
+  async #closeAll(reason: EndReason): Promise<void> {
+    this.#outgoing?.cancel();
+    this.#incomingRun?.cancel();
+    // A migration that hangs in the machine ends with it.
+    await Promise.race([this.#migrationDone, delay(5000, undefined, { ref: false })]);
+    await this.control.close().catch(() => undefined);
+    await this.ram.close().catch(() => undefined);
+    for (const sink of this.#parts.characterDevices.values()) {
+      await sink.close?.();
+    }
+    this.#resolveEnded({ reason });
+  }
+
+  /** Runs an operation on its own, unless the VM has ended. */
+  #operate<T>(operation: () => Promise<T>): Promise<T> {
+    return this.#exclusive.run(() => {
+      if (this.#closing !== undefined && this.#record?.active !== true) {
+        throw machineErrors.ERR_CPR_ENDED({});
+      }
+      return operation();
+    });
+  }
+
+  /** The same for what nobody waits for: a failure is one of the VM. */
+  #later(operation: () => Promise<void>): void {
+    this.#exclusive
+      .run(async () => {
+        if (this.#closing === undefined) {
+          await operation();
+        }
+      })
+      .catch((error: unknown) => {
+        const report = isCprError(error) || error instanceof Error ? error.message : String(error);
+        this.#setRunState("internal-error");
+        this.#emit({ event: "INTERNAL_ERROR", report });
+      });
+  }
+
+  #setRunState(state: RunState): void {
+    if (state === this.#runState) {
+      return;
+    }
+    if (state !== "internal-error" && !validTransition(this.#runState, state)) {
+      throw new TypeError(`invalid runstate transition: '${this.#runState}' -> '${state}'`);
+    }
+    this.#runState = state;
+  }
+
+  #emitStatus(status: MigrationInformation["status"]): void {
+    if (this.settings.capabilities().get("events") === true) {
+      this.#emit({ event: "MIGRATION", status });
+    }
+  }
+
+  #emitOnce(event: VirtualMachineEvent): void {
+    if (!this.#shutdownTold) {
+      this.#shutdownTold = true;
+      this.#emit(event);
+    }
+  }
+
+  #emit(event: VirtualMachineEvent): void {
+    for (const listener of this.#listeners) {
+      listener(event);
+    }
+  }
+}

@@ -1,0 +1,63 @@
+import { defineError, defineErrors } from "@cpr/core";
+
+type FileFailure = { readonly uri: string; readonly path: string; readonly reason: string };
+
+/** What can go wrong with `file:` URIs. */
+export const fileErrors = defineErrors({
+  ERR_CPR_FILE_URI: defineError<{ uri: string }>({
+    category: "usage",
+    when: "A `file:` URI has no path.",
+    message: ({ uri }) => `'${uri}' has no path`,
+    hint: () => "A file URI is file:PATH or file:PATH,offset=N.",
+  }),
+  ERR_CPR_FILE_OFFSET: defineError<{ uri: string; offset: string }>({
+    category: "usage",
+    when: "The offset of a `file:` URI is not a size.",
+    message: ({ offset }) => `file URI has bad offset ${offset}: Invalid argument`,
+    hint: () => "An offset is decimal with an optional suffix (4096, 1M), or hexadecimal without one (0x1000).",
+  }),
+  ERR_CPR_FILE_OPEN: defineError<FileFailure>({
+    category: "input",
+    when: "A checkpoint file cannot be opened or created.",
+    message: ({ path, reason }) => `Could not open '${path}': ${reason}`,
+  }),
+  ERR_CPR_FILE_WRITE: defineError<FileFailure>({
+    category: "host",
+    when: "A checkpoint file cannot be written or made durable; what stood there before is intact.",
+    message: ({ path, reason }) => `Could not write '${path}': ${reason}`,
+  }),
+  ERR_CPR_FILE_READ: defineError<FileFailure>({
+    category: "host",
+    when: "A checkpoint file cannot be read.",
+    message: ({ path, reason }) => `Could not read '${path}': ${reason}`,
+  }),
+});
+
+/** What the C library says for the error codes that users meet. */
+const reasons: Readonly<Record<string, string>> = {
+  EACCES: "Permission denied",
+  EDQUOT: "Disk quota exceeded",
+  EFBIG: "File too large",
+  EIO: "Input/output error",
+  EISDIR: "Is a directory",
+  ELOOP: "Too many levels of symbolic links",
+  ENAMETOOLONG: "File name too long",
+  ENODEV: "No such device",
+  ENOENT: "No such file or directory",
+  ENOSPC: "No space left on device",
+  ENOTDIR: "Not a directory",
+  ENXIO: "No such device or address",
+  EPERM: "Operation not permitted",
+  EROFS: "Read-only file system",
+  ETXTBSY: "Text file busy",
+};
+
+/** One of the functions that make an error about a file. */
+type FileErrorFactory = typeof fileErrors.ERR_CPR_FILE_OPEN;
+
+/** Turns what a file operation threw into an error of the table. */
+export function fileError(factory: FileErrorFactory, uri: string, path: string, cause: unknown): Error {
+  const code = (cause as NodeJS.ErrnoException).code ?? "";
+  const reason = reasons[code] ?? (cause instanceof Error ? cause.message : String(cause));
+  return factory({ uri, path, reason }, { cause });
+}

@@ -1,0 +1,213 @@
+import { randomBytes } from "node:crypto";
+import { constants, type Stats } from "node:fs";
+import { type FileHandle, open, realpath, rename, stat, unlink } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import type { TransportSink } from "@cpr/core";
+import { fileError, fileErrors } from "./errors.ts";
+import type { FileLocation } from "./file-uri.ts";
+
+/** A checkpoint holds all that the guest knows: nobody but the owner may read it (QEMU does the same). */
+const mode = 0o600;
+
+const copyChunk = 1024 * 1024;
+
+/** Where the bytes of a sink go, and how it ends. */
+interface Target {
+  readonly handle: FileHandle;
+  /** Where the stream begins; undefined if the file takes no positions. */
+  readonly start: number | undefined;
+  /** Makes what was written visible under its name. It is durable already. */
+  publish(): Promise<void>;
+  /** Removes what was written. */
+  discard(): Promise<void>;
+}
+
+/** Writes a stream to a file, which stays what it was until the stream is complete. */
+export class FileSink implements TransportSink {
+  readonly #uri: string;
+  readonly #path: string;
+  readonly #target: Target;
+  readonly #signal: AbortSignal | undefined;
+  #position = 0;
+  #state: "open" | "committed" | "aborted" = "open";
+
+  private constructor(uri: string, path: string, target: Target, signal: AbortSignal | undefined) {
+    this.#uri = uri;
+    this.#path = path;
+    this.#target = target;
+    this.#signal = signal;
+  }
+
+  /** @throws {CprError} ERR_CPR_FILE_OPEN */
+  static async open(uri: string, location: FileLocation, signal: AbortSignal | undefined): Promise<FileSink> {
+    try {
+      // The target of a symbolic link is replaced, not the link.
+      const path = await realpath(location.path).catch(() => location.path);
+      const present = await stat(path).catch(ignoreAbsence);
+      if (present !== undefined) {
+        checkKind(present);
+      }
+      const target =
+        present === undefined || present.isFile()
+          ? await openBeside(path, location.offset ?? 0, present)
+          : await openDirectly(path, present, location.offset ?? 0);
+      const sink = new FileSink(uri, location.path, target, signal);
+      if (signal?.aborted === true) {
+        await sink.abort();
+        signal.throwIfAborted();
+      }
+      return sink;
+    } catch (error) {
+      signal?.throwIfAborted();
+      throw fileError(fileErrors.ERR_CPR_FILE_OPEN, uri, location.path, error);
+    }
+  }
+
+  async write(bytes: Uint8Array): Promise<void> {
+    const position = this.#position;
+    this.#position += bytes.length;
+    await this.writeAt(position, bytes);
+  }
+
+  async writeAt(position: number, bytes: Uint8Array): Promise<void> {
+    this.#signal?.throwIfAborted();
+    if (this.#state !== "open") {
+      throw new TypeError(`the sink is ${this.#state}`);
+    }
+    const { handle, start } = this.#target;
+    try {
+      for (let done = 0; done < bytes.length; ) {
+        const at = start === undefined ? null : start + position + done;
+        done += (await handle.write(bytes, done, bytes.length - done, at)).bytesWritten;
+      }
+    } catch (error) {
+      throw this.#failure(error);
+    }
+    this.#signal?.throwIfAborted();
+  }
+
+  async commit(): Promise<void> {
+    this.#signal?.throwIfAborted();
+    if (this.#state !== "open") {
+      throw new TypeError(`the sink is ${this.#state}`);
+    }
+    const { handle, publish } = this.#target;
+    try {
+      await handle.sync().catch(ignoreUnsyncable);
+      this.#signal?.throwIfAborted();
+      await publish();
+      this.#state = "committed";
+      await handle.close();
+    } catch (error) {
+      this.#signal?.throwIfAborted();
+      throw this.#failure(error);
+    }
+  }
+
+  async abort(): Promise<void> {
+    if (this.#state === "open") {
+      this.#state = "aborted";
+      await this.#target.discard();
+      await this.#target.handle.close();
+    }
+  }
+
+  #failure(cause: unknown): Error {
+    return fileError(fileErrors.ERR_CPR_FILE_WRITE, this.#uri, this.#path, cause);
+  }
+}
+
+/**
+ * Opens a temporary file beside the target, which it will replace. Bytes below the offset are somebody else's: they are
+ * copied.
+ */
+async function openBeside(path: string, offset: number, present: Stats | undefined): Promise<Target> {
+  const folder = dirname(path);
+  const temporary = join(folder, `.${basename(path).slice(0, 200)}.${randomBytes(6).toString("hex")}.tmp`);
+  const handle = await open(temporary, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, mode);
+  const discard = () => unlink(temporary).catch(ignoreAbsence);
+  try {
+    if (present !== undefined) {
+      await handle.chmod(present.mode & 0o7777);
+      await copyStart(path, handle, Math.min(offset, present.size));
+    }
+    if (offset > 0) {
+      await handle.truncate(offset);
+    }
+  } catch (error) {
+    await discard();
+    await handle.close();
+    throw error;
+  }
+  return {
+    handle,
+    start: offset,
+    publish: async () => {
+      await rename(temporary, path);
+      // The new name is durable only when the folder is.
+      const directory = await open(folder, constants.O_RDONLY | constants.O_DIRECTORY);
+      await directory
+        .sync()
+        .catch(ignoreUnsyncable)
+        .finally(() => directory.close());
+    },
+    discard: async () => void (await discard()),
+  };
+}
+
+async function copyStart(path: string, target: FileHandle, length: number): Promise<void> {
+  if (length === 0) {
+    return;
+  }
+  const source = await open(path, constants.O_RDONLY);
+  try {
+    const buffer = new Uint8Array(Math.min(length, copyChunk));
+    for (let done = 0; done < length; ) {
+      const { bytesRead } = await source.read(buffer, 0, Math.min(buffer.length, length - done), done);
+      if (bytesRead === 0) {
+        return;
+      }
+      for (let written = 0; written < bytesRead; ) {
+        written += (await target.write(buffer, written, bytesRead - written, done + written)).bytesWritten;
+      }
+      done += bytesRead;
+    }
+  } finally {
+    await source.close();
+  }
+}
+
+/** Opens what cannot be replaced: a device. */
+async function openDirectly(path: string, present: Stats, offset: number): Promise<Target> {
+  return {
+    handle: await open(path, constants.O_WRONLY),
+    start: present.isBlockDevice() ? offset : undefined,
+    publish: async () => undefined,
+    discard: async () => undefined,
+  };
+}
+
+/** @throws an error like the system's if a file of this kind cannot be written as a checkpoint. */
+export function checkKind(present: Stats): void {
+  if (present.isDirectory()) {
+    throw Object.assign(new Error(), { code: "EISDIR" });
+  }
+  if (present.isFIFO() || present.isSocket()) {
+    // Opening one waits for its other end, and nothing ends the wait.
+    throw new Error("it is a pipe or socket; use exec:, unix: or tcp: instead");
+  }
+}
+
+function ignoreAbsence(error: NodeJS.ErrnoException): undefined {
+  if (error.code !== "ENOENT") {
+    throw error;
+  }
+  return undefined;
+}
+
+/** Some devices and file systems have nothing to make durable. */
+function ignoreUnsyncable(error: NodeJS.ErrnoException): void {
+  if (error.code !== "EINVAL" && error.code !== "ENOTSUP" && error.code !== "EROFS") {
+    throw error;
+  }
+}
