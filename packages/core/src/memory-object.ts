@@ -1,78 +1,141 @@
-import { machineErrors } from "./errors/machine-errors.ts";
+import { memoryErrors } from "./errors/memory-errors.ts";
 import type { MemoryObjectOptions } from "./memory-provider.ts";
 import { parseMemorySize } from "./memory-size.ts";
 
-type PropertyKind = "text" | "size" | "truth";
+type PropertyKind = "text" | "size" | "switch";
+type PropertyName = Exclude<keyof MemoryObjectOptions, "type">;
 
-/** The properties that a memory object may have, and what each is. */
-const properties: Readonly<Record<string, PropertyKind>> = {
+const properties: Readonly<Record<PropertyName, PropertyKind>> = {
   id: "text",
   size: "size",
-  share: "truth",
+  share: "switch",
   "mem-path": "text",
   align: "size",
-  prealloc: "truth",
-  hugetlb: "truth",
+  prealloc: "switch",
+  hugetlb: "switch",
   hugetlbsize: "size",
-  pmem: "truth",
-  readonly: "truth",
+  pmem: "switch",
+  readonly: "switch",
+};
+
+const common = ["id", "size", "share", "prealloc"] as const;
+
+/** The object types that there are, and which properties each has. */
+const objectTypes: Readonly<Record<string, readonly PropertyName[]>> = {
+  "memory-backend-ram": common,
+  "memory-backend-memfd": [...common, "hugetlb", "hugetlbsize"],
+  "memory-backend-shm": common,
+  "memory-backend-file": [...common, "mem-path", "align", "pmem", "readonly"],
+};
+
+const required: Readonly<Record<string, readonly PropertyName[]>> = {
+  "memory-backend-file": ["id", "size", "mem-path"],
 };
 
 /**
- * Reads the value of an `-object memory-backend-…` option as QEMU does: a type and `key=value` pairs, separated by
- * commas; a comma inside a value is written twice. Whether a provider serves the object is not checked.
+ * Reads what follows `-object`: `TYPE,id=ID,KEY=VALUE,…` with `,,` for a comma in a value, or a JSON object with the
+ * type under `qom-type` (QEMU's manual page, "Generic object creation"). Sizes take QEMU's suffixes, see
+ * {@link parseMemorySize}; switches are `on`, `off`, `yes`, `no`, `true`, `false`, `y`, `n`.
  *
- * @throws {CprError} ERR_CPR_MEMORY_OBJECT
+ * Only the form is checked here: whether a size suits a file is the memory provider's affair.
+ *
+ * @throws {CprError} ERR_CPR_OBJECT_SYNTAX, ERR_CPR_OBJECT_TYPE, ERR_CPR_OBJECT_PROPERTY,
+ * ERR_CPR_OBJECT_PROPERTY_MISSING, ERR_CPR_OBJECT_VALUE
  */
 export function parseMemoryObject(text: string): MemoryObjectOptions {
-  const refuse = (problem: string, cause?: unknown) =>
-    machineErrors.ERR_CPR_MEMORY_OBJECT({ text, problem }, { cause });
-  const [type = "", ...pairs] = splitOptions(text);
-  if (!/^memory-backend-[a-z0-9-]+$/.test(type)) {
-    throw refuse(`'${type}' is no type of a memory object`);
+  const given = text.trimStart().startsWith("{") ? fromJson(text) : fromKeyValues(text);
+  const type = given.get("qom-type");
+  if (type === undefined || type === "") {
+    throw memoryErrors.ERR_CPR_OBJECT_SYNTAX({ text, reason: "Parameter 'qom-type' is missing" });
   }
-  const values: Record<string, string | number | boolean> = {};
-  for (const pair of pairs) {
-    const equals = pair.indexOf("=");
-    // As in QEMU, a key without a value is on.
-    const key = equals < 0 ? pair : pair.slice(0, equals);
-    const value = equals < 0 ? "on" : pair.slice(equals + 1);
-    const kind = Object.hasOwn(properties, key) ? properties[key] : undefined;
-    if (kind === undefined) {
-      throw refuse(`Property '${type}.${key}' not found`);
-    }
-    if (Object.hasOwn(values, key)) {
-      throw refuse(`property '${key}' is given twice`);
-    }
-    try {
-      values[key] = kind === "text" ? value : kind === "size" ? parseMemorySize(value) : parseTruth(value);
-    } catch (error) {
-      throw refuse(`Parameter '${key}' expects ${kind === "size" ? "a size, e.g. 1G" : "'on' or 'off'"}`, error);
+  const known = typeof type === "string" && Object.hasOwn(objectTypes, type) ? objectTypes[type] : undefined;
+  if (known === undefined) {
+    throw memoryErrors.ERR_CPR_OBJECT_TYPE({ type: String(type), known: Object.keys(objectTypes) });
+  }
+  const options: Record<string, unknown> = { type };
+  for (const [property, value] of given) {
+    if (property !== "qom-type") {
+      if (!(known as readonly string[]).includes(property)) {
+        throw memoryErrors.ERR_CPR_OBJECT_PROPERTY({ type: String(type), property, known });
+      }
+      options[property] = parseValue(property as PropertyName, value);
     }
   }
-  if (values["id"] === undefined || values["id"] === "") {
-    throw refuse("Parameter 'id' is missing");
+  for (const property of required[String(type)] ?? (["id", "size"] as const)) {
+    if (options[property] === undefined) {
+      throw memoryErrors.ERR_CPR_OBJECT_PROPERTY_MISSING({ type: String(type), property });
+    }
   }
-  if (values["size"] === undefined) {
-    throw refuse("Parameter 'size' is missing");
-  }
-  return { type, ...values } as unknown as MemoryObjectOptions;
+  return options as unknown as MemoryObjectOptions;
 }
 
-/** Cuts at single commas; a double comma is one comma of the text. */
-function splitOptions(text: string): readonly string[] {
-  return text
-    .replaceAll(",,", "\u0000")
-    .split(",")
-    .map((part) => part.replaceAll("\u0000", ","));
+/** Takes `a=b,c=d,,e` apart: a doubled comma is one that belongs to the value. The first part may lack its key. */
+function fromKeyValues(text: string): ReadonlyMap<string, unknown> {
+  const parts: string[] = [];
+  let part = "";
+  for (let at = 0; at < text.length; at++) {
+    if (text[at] !== ",") {
+      part += text[at];
+    } else if (text[at + 1] === ",") {
+      part += ",";
+      at++;
+    } else {
+      parts.push(part);
+      part = "";
+    }
+  }
+  parts.push(part);
+  const result = new Map<string, unknown>();
+  for (const [index, each] of parts.entries()) {
+    const equals = each.indexOf("=");
+    const implied = index === 0 && equals < 0;
+    if (!implied && equals <= 0) {
+      const reason = equals < 0 ? `Expected '=' after parameter '${each}'` : `Expected parameter at '${each}'`;
+      throw memoryErrors.ERR_CPR_OBJECT_SYNTAX({ text, reason });
+    }
+    result.set(implied ? "qom-type" : each.slice(0, equals), implied ? each : each.slice(equals + 1));
+  }
+  return result;
 }
 
-function parseTruth(value: string): boolean {
-  if (["on", "yes", "true", "y"].includes(value)) {
-    return true;
+function fromJson(text: string): ReadonlyMap<string, unknown> {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw memoryErrors.ERR_CPR_OBJECT_SYNTAX({ text, reason: "JSON parse error" }, { cause });
   }
-  if (["off", "no", "false", "n"].includes(value)) {
-    return false;
+  return new Map(Object.entries(value as Record<string, unknown>));
+}
+
+function parseValue(property: PropertyName, value: unknown): unknown {
+  const wrong = (expected: string, cause?: unknown) =>
+    memoryErrors.ERR_CPR_OBJECT_VALUE({ property, value: String(value), expected }, { cause });
+  switch (properties[property]) {
+    case "text":
+      if (typeof value !== "string" || value === "") {
+        throw wrong("a text that is not empty");
+      }
+      return value;
+    case "switch":
+      if (typeof value === "boolean") {
+        return value;
+      }
+      if (value === "on" || value === "yes" || value === "true" || value === "y") {
+        return true;
+      }
+      if (value === "off" || value === "no" || value === "false" || value === "n") {
+        return false;
+      }
+      throw wrong("'on' or 'off'");
+    case "size":
+      if (typeof value === "number" && Number.isSafeInteger(value) && value >= 0) {
+        return value;
+      }
+      try {
+        return parseMemorySize(typeof value === "string" ? value : "");
+      } catch (cause) {
+        throw wrong("a number of bytes, or a number with a suffix: 512M, 1.5G", cause);
+      }
   }
-  throw new RangeError(`'${value}' is not a truth value`);
 }
