@@ -10,6 +10,7 @@ export * from "./clock.ts";
 export * from "./device.ts";
 export * from "./discovery.ts";
 export * from "./errors/machine-errors.ts";
+export * from "./errors/memory-errors.ts";
 export * from "./errors/migration-errors.ts";
 export * from "./errors/plugin-errors.ts";
 export * from "./errors/stream-errors.ts";

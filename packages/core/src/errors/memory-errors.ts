@@ -84,6 +84,11 @@ export const memoryErrors = defineErrors({
     message: ({ location, reason }) => `preallocating memory of ${location} failed: ${reason}`,
     hint: () => "Give the VM less RAM, or use `prealloc=off`.",
   }),
+  ERR_CPR_MEMORY_FLUSH: defineError<{ location: string; reason: string }>({
+    category: "host",
+    when: "The contents of RAM that stays in place cannot be written to the disk under it.",
+    message: ({ location, reason }) => `Could not write guest RAM in ${location} to its disk: ${reason}`,
+  }),
   ERR_CPR_MEMORY_MAP: defineError<{ location: string; reason: string; remedy?: string | undefined }>({
     category: "host",
     when: "The kernel refuses to map a memory object.",

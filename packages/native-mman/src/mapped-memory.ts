@@ -1,0 +1,157 @@
+import { closeSync, fdatasync } from "node:fs";
+import { promisify } from "node:util";
+import { type MemoryBacking, type MemorySupports, memoryErrors } from "@cpr/core";
+import { dataRangesOf } from "./descriptor.ts";
+import { addressOf, flushCache, mapOver, populate } from "./memory-map.ts";
+import { touchedRangesOf } from "./touched-ranges.ts";
+
+/** What a {@link MappedMemory} is made from. */
+export interface MappedMemoryOptions {
+  readonly id: string;
+  readonly size: number;
+  readonly supports: MemorySupports;
+  /** For people: a path, or what it is if it has no name. */
+  readonly location: string;
+  readonly identity: string | undefined;
+  /** It is open, locked and of the right size; it belongs to the {@link MappedMemory} from now on. */
+  readonly descriptor: number;
+  /** `private`: the guest's stores copy pages and do not reach the object. */
+  readonly visibility: "shared" | "private";
+  /** Map with MAP_SYNC. */
+  readonly synchronous?: boolean;
+  /** Make every page present when it is mapped. */
+  readonly prealloc?: boolean;
+  /** The address must be a multiple of this: a huge page, a device's alignment, or what the user asked for. */
+  readonly alignment?: number;
+  /** How contents become durable: written back to a file, or out of the CPU's caches to a device. */
+  readonly durability: "file" | "cache" | "none";
+}
+
+/** RAM that is an open file, memfd or device. The memory providers differ in how they come by the descriptor. */
+export class MappedMemory implements MemoryBacking {
+  readonly id: string;
+  readonly size: number;
+  readonly supports: MemorySupports;
+  readonly location: string;
+  readonly identity: string | undefined;
+  readonly #options: MappedMemoryOptions;
+  #descriptor: number | undefined;
+  #target: Uint8Array | undefined;
+
+  constructor(options: MappedMemoryOptions) {
+    this.id = options.id;
+    this.size = options.size;
+    this.supports = options.supports;
+    this.location = options.location;
+    this.identity = options.identity;
+    this.#options = options;
+    this.#descriptor = options.descriptor;
+  }
+
+  /**
+   * @throws {TypeError} if the target has another size or the backing is closed.
+   * @throws {CprError} ERR_CPR_MEMORY_MAP, ERR_CPR_MEMORY_PREALLOC
+   */
+  mapInto(target: Uint8Array): void {
+    const descriptor = this.#open();
+    if (target.length !== this.size) {
+      throw new TypeError(`the target has ${target.length} bytes, the object ${this.size}`);
+    }
+    const { location, visibility, synchronous = false, alignment = 1 } = this.#options;
+    if (addressOf(target) % BigInt(alignment) !== 0n) {
+      throw memoryErrors.ERR_CPR_MEMORY_MAP({
+        location,
+        reason: `the RAM begins at 0x${addressOf(target).toString(16)}, not at a multiple of 0x${alignment.toString(16)}`,
+        remedy: "Use memory with smaller pages, or another execution backend.",
+      });
+    }
+    try {
+      mapOver(target, { descriptor, visibility, synchronous });
+    } catch (cause) {
+      throw this.#refusal(cause);
+    }
+    this.#target = target;
+    if (this.#options.prealloc === true) {
+      try {
+        populate(target);
+      } catch (cause) {
+        throw memoryErrors.ERR_CPR_MEMORY_PREALLOC({ location, reason: (cause as Error).message }, { cause });
+      }
+    }
+  }
+
+  /** @throws {CprError} ERR_CPR_MEMORY_FLUSH */
+  async flush(): Promise<void> {
+    const descriptor = this.#open();
+    if (this.#options.durability === "file" && this.#options.visibility === "shared") {
+      // Writes back what was stored through mappings too: the kernel looks at the dirty bits of the page tables.
+      try {
+        await promisify(fdatasync)(descriptor);
+      } catch (cause) {
+        const reason = (cause as Error).message;
+        throw memoryErrors.ERR_CPR_MEMORY_FLUSH({ location: this.location, reason }, { cause });
+      }
+    } else if (this.#options.durability === "cache" && this.#target !== undefined) {
+      flushCache(this.#target);
+    }
+  }
+
+  dataRanges(): readonly (readonly [number, number])[] {
+    const descriptor = this.#open();
+    if (this.#options.durability === "cache") {
+      // A device has no holes.
+      return [[0, this.size]];
+    }
+    const inFile = dataRangesOf(descriptor, this.size);
+    return this.#options.visibility === "shared" || this.#target === undefined
+      ? inFile
+      : unionOf(inFile, touchedRangesOf(this.#target));
+  }
+
+  async close(): Promise<void> {
+    const descriptor = this.#descriptor;
+    this.#descriptor = undefined;
+    if (descriptor !== undefined) {
+      closeSync(descriptor);
+    }
+  }
+
+  #open(): number {
+    if (this.#descriptor === undefined) {
+      throw new TypeError(`memory object '${this.id}' is closed`);
+    }
+    return this.#descriptor;
+  }
+
+  #refusal(cause: unknown): unknown {
+    const { code, message } = cause as NodeJS.ErrnoException;
+    if (code === undefined) {
+      return cause;
+    }
+    const { location, synchronous } = this.#options;
+    const remedy =
+      code === "ENOMEM"
+        ? "Huge pages are reserved with `sysctl vm.nr_hugepages=COUNT`; other memory is limited by `ulimit -v`."
+        : code === "EOPNOTSUPP" && synchronous === true
+          ? "Only a file system or device with DAX can do `pmem=on`."
+          : undefined;
+    return memoryErrors.ERR_CPR_MEMORY_MAP({ location, reason: message, remedy }, { cause });
+  }
+}
+
+/** All that is in one of two lists of ranges, each in ascending order. */
+export function unionOf(
+  first: readonly (readonly [number, number])[],
+  second: readonly (readonly [number, number])[],
+): [number, number][] {
+  const result: [number, number][] = [];
+  for (const [start, end] of [...first, ...second].sort((a, b) => a[0] - b[0])) {
+    const last = result.at(-1);
+    if (last !== undefined && start <= last[1]) {
+      last[1] = Math.max(last[1], end);
+    } else {
+      result.push([start, end]);
+    }
+  }
+  return result;
+}

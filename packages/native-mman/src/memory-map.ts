@@ -1,0 +1,67 @@
+import { addon, checked } from "./addon.ts";
+
+/** Size of a page of the host in bytes. @throws {CprError} ERR_CPR_NATIVE_UNAVAILABLE */
+export function pageSize(): number {
+  return addon().pageSize;
+}
+
+/** Host virtual address of the first byte of a view. It stays the same as long as the buffer lives. */
+export function addressOf(view: Uint8Array): bigint {
+  return addon().addressOf(view);
+}
+
+/** What {@link mapOver} maps, and how. */
+export interface MapOptions {
+  readonly descriptor: number;
+  /** Where in the object the mapping begins, in bytes: a multiple of the object's page size. 0 by default. */
+  readonly offset?: number;
+  /** `shared`: stores go to the object. `private`: a store copies the page, the object stays as it is. */
+  readonly visibility: "shared" | "private";
+  /** Stores that were flushed from the CPU's caches are durable (MAP_SYNC): only a file or device with DAX can do it. */
+  readonly synchronous?: boolean;
+}
+
+// Values of the x86-64 and arm64 Linux ABI (asm-generic/mman-common.h, asm-generic/mman.h).
+const PROT_READ_WRITE = 0x3;
+const MAP_SHARED = 0x01;
+const MAP_PRIVATE = 0x02;
+const MAP_SHARED_VALIDATE = 0x03;
+const MAP_SYNC = 0x80000;
+const MADV_POPULATE_WRITE = 23;
+const MS_SYNC = 4;
+
+/**
+ * Maps an object over the pages of a view: afterwards, the view's bytes are the object's (mmap(2) with MAP_FIXED).
+ *
+ * The view must be of a buffer that neither moves nor grows and that nothing else was allocated in: a
+ * `WebAssembly.Memory` whose initial size is its maximum. What the pages held before is gone.
+ *
+ * @throws {RangeError} if the view does not begin and end at a page boundary.
+ * @throws {Error} with `code` and `syscall`: `EINVAL` also means that the address or the offset is not a multiple of a
+ * huge page's size where the object has huge pages.
+ */
+export function mapOver(target: Uint8Array, options: MapOptions): void {
+  const { descriptor, offset = 0, visibility, synchronous = false } = options;
+  const flags = visibility === "private" ? MAP_PRIVATE : synchronous ? MAP_SHARED_VALIDATE | MAP_SYNC : MAP_SHARED;
+  checked("mmap", addon().mmap(target, PROT_READ_WRITE, flags, descriptor, offset));
+}
+
+/**
+ * Makes the pages of a view present and writable without changing them, so that the first store to each costs
+ * nothing and cannot fail (madvise(2) MADV_POPULATE_WRITE, Linux 5.14).
+ *
+ * @throws {Error} with `code`: `EFAULT` or `ENOMEM` if there is no memory for them, `EINVAL` on an older kernel.
+ */
+export function populate(view: Uint8Array): void {
+  checked("madvise", addon().madvise(view, MADV_POPULATE_WRITE));
+}
+
+/** Writes the pages of a shared mapping back to the object and waits for it (msync(2) MS_SYNC). */
+export function synchronise(view: Uint8Array): void {
+  checked("msync", addon().msync(view, MS_SYNC));
+}
+
+/** Writes the CPU's cached lines of a view back to memory, as durable stores to persistent memory need. */
+export function flushCache(view: Uint8Array): void {
+  checked("clflush", addon().flushCache(view));
+}

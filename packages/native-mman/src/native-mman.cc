@@ -1,0 +1,150 @@
+// System calls on memory and descriptors that Node does not offer. No policy here: each function is one system call (or one
+// instruction in a loop), takes what the caller decided, and returns 0 or more, or the negated errno as the kernel itself does.
+// The TypeScript side turns that into errors.
+
+#include <emmintrin.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdint>
+#include <string>
+
+#include <napi.h>
+
+namespace {
+
+// The bytes that a Uint8Array shows.
+struct Span {
+  std::uint8_t* data;
+  std::size_t length;
+};
+
+// Napi::TypedArray wants an ArrayBuffer; the typed array's own information is also there for a SharedArrayBuffer, which is what a
+// shared WebAssembly.Memory has.
+Span spanOf(const Napi::Value& value) {
+  napi_typedarray_type type = napi_int8_array;
+  std::size_t length = 0;
+  void* data = nullptr;
+  const napi_status status =
+      napi_get_typedarray_info(value.Env(), value, &type, &length, &data, nullptr, nullptr);
+  if (status != napi_ok || type != napi_uint8_array) {
+    throw Napi::TypeError::New(value.Env(), "expected a Uint8Array");
+  }
+  // SAFETY: the pointer is the first byte of the view and stays valid for `length` bytes while the JavaScript value is alive, which
+  // it is during the call that received it; no caller keeps the span for longer.
+  return {static_cast<std::uint8_t*>(data), length};
+}
+
+// A span that consists of whole pages.
+Span pagesOf(const Napi::Value& value) {
+  const Span span = spanOf(value);
+  const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
+  // SAFETY: the pointer is only looked at as a number.
+  const auto address = reinterpret_cast<std::uintptr_t>(span.data);
+  if (span.length == 0 || address % page != 0 || span.length % page != 0) {
+    throw Napi::RangeError::New(value.Env(), "the view does not consist of whole pages");
+  }
+  return span;
+}
+
+int intOf(const Napi::CallbackInfo& info, std::size_t index) {
+  return info[index].As<Napi::Number>().Int32Value();
+}
+
+off_t offsetOf(const Napi::CallbackInfo& info, std::size_t index) {
+  return info[index].As<Napi::Number>().Int64Value();
+}
+
+Napi::Value result(const Napi::CallbackInfo& info, std::int64_t value) {
+  return Napi::Number::New(info.Env(), static_cast<double>(value < 0 ? -errno : value));
+}
+
+// addressOf(view): bigint
+Napi::Value addressOf(const Napi::CallbackInfo& info) {
+  // SAFETY: the pointer is only looked at as a number.
+  return Napi::BigInt::New(info.Env(), static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(spanOf(info[0]).data)));
+}
+
+// mmap(view, protection, flags, descriptor, offset): mmap(2) with MAP_FIXED
+Napi::Value map(const Napi::CallbackInfo& info) {
+  const Span target = pagesOf(info[0]);
+  // SAFETY: MAP_FIXED replaces what is mapped at the target, which is exactly the pages of the view: memory that the caller owns.
+  // The engine neither moves nor grows the buffer behind it (the memory's initial size is its maximum), and gives the whole address
+  // range back with munmap when the buffer is collected, whatever is mapped there then.
+  void* mapped =
+      mmap(target.data, target.length, intOf(info, 1), intOf(info, 2) | MAP_FIXED, intOf(info, 3), offsetOf(info, 4));
+  return result(info, mapped == MAP_FAILED ? -1 : 0);
+}
+
+// madvise(view, advice): madvise(2)
+Napi::Value advise(const Napi::CallbackInfo& info) {
+  const Span target = pagesOf(info[0]);
+  // SAFETY: the range is the pages of the view. Advice that drops contents (MADV_DONTNEED) is the caller's decision.
+  return result(info, madvise(target.data, target.length, intOf(info, 1)));
+}
+
+// msync(view, flags): msync(2)
+Napi::Value synchronise(const Napi::CallbackInfo& info) {
+  const Span target = pagesOf(info[0]);
+  // SAFETY: the range is the pages of the view; the call changes none of them.
+  return result(info, msync(target.data, target.length, intOf(info, 1)));
+}
+
+// flushCache(view): CLFLUSH for every cache line, then SFENCE (Intel SDM Vol. 2A, CLFLUSH)
+Napi::Value flushCache(const Napi::CallbackInfo& info) {
+  constexpr std::size_t line = 64;
+  const Span target = spanOf(info[0]);
+  for (std::size_t at = 0; at < target.length; at += line) {
+    // SAFETY: `at` is inside the view; CLFLUSH reads and writes nothing, it only writes the line back.
+    _mm_clflush(target.data + at);
+  }
+  _mm_sfence();
+  return result(info, 0);
+}
+
+// memfdCreate(name, flags): memfd_create(2), gives the descriptor
+Napi::Value memfdCreate(const Napi::CallbackInfo& info) {
+  const std::string name = info[0].As<Napi::String>().Utf8Value();
+  // SAFETY: the string outlives the call, which copies the name.
+  return result(info, memfd_create(name.c_str(), static_cast<unsigned>(intOf(info, 1))));
+}
+
+// fallocate(descriptor, mode, offset, length): fallocate(2)
+Napi::Value allocate(const Napi::CallbackInfo& info) {
+  return result(info, fallocate(intOf(info, 0), intOf(info, 1), offsetOf(info, 2), offsetOf(info, 3)));
+}
+
+// lseek(descriptor, offset, whence): lseek(2), gives the offset
+Napi::Value seek(const Napi::CallbackInfo& info) {
+  return result(info, lseek(intOf(info, 0), offsetOf(info, 1), intOf(info, 2)));
+}
+
+// lock(descriptor, type): fcntl(2) F_OFD_SETLK on the whole file
+Napi::Value lock(const Napi::CallbackInfo& info) {
+  // F_OFD_SETLK demands that l_pid is 0; l_len 0 means up to the end of the file, wherever that moves to.
+  struct flock range = {};
+  range.l_type = static_cast<short>(intOf(info, 1));
+  range.l_whence = SEEK_SET;
+  // SAFETY: `range` lives until the call returns.
+  return result(info, fcntl(intOf(info, 0), F_OFD_SETLK, &range));
+}
+
+Napi::Object init(Napi::Env env, Napi::Object exports) {
+  exports.Set("addressOf", Napi::Function::New(env, addressOf));
+  exports.Set("mmap", Napi::Function::New(env, map));
+  exports.Set("madvise", Napi::Function::New(env, advise));
+  exports.Set("msync", Napi::Function::New(env, synchronise));
+  exports.Set("flushCache", Napi::Function::New(env, flushCache));
+  exports.Set("memfdCreate", Napi::Function::New(env, memfdCreate));
+  exports.Set("fallocate", Napi::Function::New(env, allocate));
+  exports.Set("lseek", Napi::Function::New(env, seek));
+  exports.Set("lock", Napi::Function::New(env, lock));
+  exports.Set("pageSize", Napi::Number::New(env, static_cast<double>(sysconf(_SC_PAGESIZE))));
+  return exports;
+}
+
+}  // namespace
+
+NODE_API_MODULE(native_mman, init)
