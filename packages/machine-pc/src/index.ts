@@ -1,1 +1,7 @@
-export {};
+/**
+ * The machine type `pc`.
+ *
+ * @packageDocumentation
+ */
+export { machineErrors } from "./errors.ts";
+export { PcMachineModel } from "./pc-machine.ts";

@@ -1,0 +1,109 @@
+/**
+ * Encoders for the parts of AML that the DSDT is made of (ACPI 6.5 §20.2). Each returns the bytes of one term.
+ *
+ * @packageDocumentation
+ */
+
+/** Bytes of AML. */
+export type Aml = readonly number[];
+
+const opcode = {
+  zero: 0x00,
+  one: 0x01,
+  name: 0x08,
+  byte: 0x0a,
+  word: 0x0b,
+  doubleWord: 0x0c,
+  string: 0x0d,
+  scope: 0x10,
+  buffer: 0x11,
+  package: 0x12,
+  extension: 0x5b,
+  device: 0x82,
+} as const;
+
+function littleEndian(value: number, size: number): number[] {
+  return Array.from({ length: size }, (_, index) => Math.floor(value / 2 ** (8 * index)) & 0xff);
+}
+
+/** Puts the length in front of a term's contents; it counts itself (§20.2.4). */
+function withLength(contents: Aml): Aml {
+  if (contents.length + 1 < 0x40) {
+    return [contents.length + 1, ...contents];
+  }
+  const extra = contents.length + 2 < 0x1000 ? 1 : contents.length + 3 < 0x10_0000 ? 2 : 3;
+  const length = contents.length + 1 + extra;
+  return [(extra << 6) | (length & 0xf), ...littleEndian(Math.floor(length / 16), extra), ...contents];
+}
+
+/** A name of one segment, with a leading backslash if it is in the root scope. Short segments are filled up with `_`. */
+function nameString(name: string): Aml {
+  const isAbsolute = name.startsWith("\\");
+  const segment = (isAbsolute ? name.slice(1) : name).padEnd(4, "_");
+  if (!/^[A-Z_][A-Z0-9_]{3}$/.test(segment)) {
+    throw new RangeError(`'${name}' is not an ACPI name of one segment`);
+  }
+  return [...(isAbsolute ? [0x5c] : []), ...Buffer.from(segment, "latin1")];
+}
+
+/** An unsigned integer of up to 32 bits. */
+export function integer(value: number): Aml {
+  if (value === 0) return [opcode.zero];
+  if (value === 1) return [opcode.one];
+  if (value < 0x100) return [opcode.byte, value];
+  if (value < 0x1_0000) return [opcode.word, ...littleEndian(value, 2)];
+  return [opcode.doubleWord, ...littleEndian(value, 4)];
+}
+
+/** `"text"`. */
+export function string(text: string): Aml {
+  return [opcode.string, ...Buffer.from(text, "latin1"), 0];
+}
+
+/** `Name (name, value)`. */
+export function name(path: string, value: Aml): Aml {
+  return [opcode.name, ...nameString(path), ...value];
+}
+
+/** `Scope (path) { … }`. */
+export function scope(path: string, ...terms: readonly Aml[]): Aml {
+  return [opcode.scope, ...withLength([...nameString(path), ...terms.flat()])];
+}
+
+/** `Device (path) { … }`. */
+export function device(path: string, ...terms: readonly Aml[]): Aml {
+  return [opcode.extension, opcode.device, ...withLength([...nameString(path), ...terms.flat()])];
+}
+
+/** `Package () { … }`. */
+export function packageOf(...elements: readonly Aml[]): Aml {
+  return [opcode.package, ...withLength([elements.length, ...elements.flat()])];
+}
+
+/** `EisaId ("PNP0501")`: three letters of five bits and four hexadecimal digits, big-endian (§19.3.4). */
+export function eisaId(id: string): Aml {
+  if (!/^[A-Z]{3}[0-9A-F]{4}$/.test(id)) {
+    throw new RangeError(`'${id}' is not an EISA id`);
+  }
+  const letter = (index: number): number => id.charCodeAt(index) - 0x40;
+  const maker = (letter(0) << 10) | (letter(1) << 5) | letter(2);
+  const product = Number.parseInt(id.slice(3), 16);
+  return [opcode.doubleWord, maker >> 8, maker & 0xff, product >> 8, product & 0xff];
+}
+
+/** `ResourceTemplate () { … }`: a buffer of resource descriptors with an end tag. */
+export function resourceTemplate(...resources: readonly Aml[]): Aml {
+  // An end tag with a checksum of 0 is valid whatever the descriptors are (§6.4.2.9).
+  const bytes = [...resources.flat(), 0x79, 0x00];
+  return [opcode.buffer, ...withLength([...integer(bytes.length), ...bytes])];
+}
+
+/** `IO (Decode16, base, base, 1, length)` (§6.4.2.5). */
+export function ioPorts(base: number, length: number): Aml {
+  return [0x47, 0x01, ...littleEndian(base, 2), ...littleEndian(base, 2), 0x01, length];
+}
+
+/** `IRQNoFlags () { number }`: edge-triggered, active high (§6.4.2.1). */
+export function irq(number: number): Aml {
+  return [0x22, ...littleEndian(1 << number, 2)];
+}

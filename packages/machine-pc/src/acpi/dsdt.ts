@@ -1,0 +1,56 @@
+import { interrupts, serialPorts } from "../layout.ts";
+import {
+  type Aml,
+  device,
+  eisaId,
+  integer,
+  ioPorts,
+  irq,
+  name,
+  packageOf,
+  resourceTemplate,
+  scope,
+  string,
+} from "./aml.ts";
+
+/** The sleep type that the power management hardware takes for soft off. */
+const softOff = 5;
+
+/** Name of the device of a vCPU: C000, C001, … */
+function processorName(index: number): string {
+  return `C${index.toString(16).toUpperCase().padStart(3, "0")}`;
+}
+
+/**
+ * Code of the DSDT: how to switch off, the vCPUs, and the devices that a driver cannot find out for itself. There is no
+ * PCI bus. The power button is part of the fixed hardware.
+ */
+export function differentiatedDefinitions(processorCount: number, serialCount: number): Aml {
+  const legacy = (path: string, id: string, ...resources: readonly Aml[]): Aml =>
+    device(path, name("_HID", eisaId(id)), name("_CRS", resourceTemplate(...resources)));
+  const processors = Array.from({ length: processorCount }, (_, index) =>
+    device(processorName(index), name("_HID", string("ACPI0007")), name("_UID", integer(index))),
+  );
+  const serial = serialPorts
+    .slice(0, serialCount)
+    .map(({ port, irq: line }, index) =>
+      device(
+        `COM${index + 1}`,
+        name("_HID", eisaId("PNP0501")),
+        name("_UID", integer(index + 1)),
+        name("_CRS", resourceTemplate(ioPorts(port, 8), irq(line))),
+      ),
+    );
+  return [
+    ...name("\\_S5", packageOf(integer(softOff), integer(0), integer(0), integer(0))),
+    ...scope(
+      "\\_SB",
+      ...processors,
+      legacy("PIC", "PNP0000", ioPorts(0x20, 2), ioPorts(0xa0, 2), ioPorts(0x4d0, 2)),
+      legacy("TIMR", "PNP0100", ioPorts(0x40, 4), irq(interrupts.timer)),
+      legacy("RTC", "PNP0B00", ioPorts(0x70, 2), irq(interrupts.clock)),
+      legacy("KBD", "PNP0303", ioPorts(0x60, 1), ioPorts(0x64, 1), irq(interrupts.keyboard)),
+      ...serial,
+    ),
+  ];
+}

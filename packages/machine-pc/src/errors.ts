@@ -1,0 +1,43 @@
+import { defineError, defineErrors } from "@cpr/core";
+
+/** Errors of the machine type `pc`. */
+export const machineErrors = defineErrors({
+  ERR_CPR_NO_KERNEL: defineError<Record<string, never>>({
+    category: "usage",
+    when: "A VM is to be booted and no kernel was named. The machine has no firmware that could find one.",
+    message: () => "There is nothing to boot: no kernel was given",
+    hint: () => "Name a kernel with -kernel, or wait for a checkpoint with -incoming.",
+  }),
+  ERR_CPR_BOOT_FILE: defineError<{ path: string; purpose: string; reason: string }>({
+    category: "input",
+    when: "The kernel or initrd cannot be read.",
+    message: ({ path, purpose, reason }) => `Could not read the ${purpose} '${path}': ${reason}`,
+    hint: ({ purpose }) => `Check the path given with -${purpose}.`,
+  }),
+  ERR_CPR_MACHINE_RAM: defineError<{ size: number; minimum: number }>({
+    category: "input",
+    when: "The VM has less RAM than the machine type needs for itself.",
+    message: ({ size, minimum }) =>
+      `Machine 'pc' needs at least ${minimum / 2 ** 20} MiB of RAM and was given ${size} bytes`,
+    hint: () => "Give the VM more RAM with -m.",
+  }),
+  ERR_CPR_SERIAL_COUNT: defineError<{ count: number; limit: number }>({
+    category: "input",
+    when: "More serial ports were asked for than the machine type has places for.",
+    message: ({ count, limit }) => `Machine 'pc' has ${limit} serial ports; ${count} were asked for`,
+    hint: () => "Leave out some of the -serial options.",
+  }),
+  ERR_CPR_INTERRUPT_CONTROLLERS: defineError<{ backend: string }>({
+    category: "refused",
+    when: "The execution backend brings interrupt controllers of its own, which this machine type cannot wire.",
+    message: ({ backend }) => `Machine 'pc' cannot use the interrupt controllers of backend '${backend}'`,
+    hint: () => "Choose another backend with -accel.",
+  }),
+  ERR_CPR_DEVICE_CONTRACT: defineError<{ model: string; method: string }>({
+    category: "plugin",
+    when: "A device model does not have what the board needs to wire it.",
+    message: ({ model, method }) =>
+      `Device model '${model}' makes devices without '${method}', which machine 'pc' needs`,
+    hint: () => "Remove the plugin that replaces this device model, or use a newer version of it.",
+  }),
+});

@@ -1,0 +1,49 @@
+import { type MemoryMapEntry, memoryType } from "@cpr/boot-linux";
+import type { RamRegion } from "@cpr/core";
+
+/** Where the serial ports are: I/O port and ISA interrupt, `com1` first. */
+export const serialPorts = [
+  { id: "com1", port: 0x3f8, irq: 4 },
+  { id: "com2", port: 0x2f8, irq: 3 },
+  { id: "com3", port: 0x3e8, irq: 4 },
+  { id: "com4", port: 0x2e8, irq: 3 },
+] as const;
+
+/** Interrupts of the devices that have a fixed one. The SCI is a level, all others are edges. */
+export const interrupts = { timer: 0, keyboard: 1, clock: 8, systemControl: 9 } as const;
+
+/** The IOAPIC's pin of the timer: its interrupt 0 arrives at pin 2, which the MADT says. */
+export const timerPin = 2;
+
+/** Guest-physical addresses of the interrupt controllers. */
+export const apicAddress = { local: 0xfee0_0000, io: 0xfec0_0000, size: 0x1000 } as const;
+
+/** I/O ports of the ACPI fixed hardware, and of the reset register. */
+export const powerPort = { events: 0x600, control: 0x604, timer: 0x608, generalEvents: 0x620, reset: 0xcf9 } as const;
+
+/** Where firmware's tables are: RAM that the memory map reserves. */
+export const firmwareArea = { address: 0xe_0000, size: 0x2_0000 } as const;
+
+/** End of conventional memory, where an extended BIOS data area would begin. */
+const conventionalEnd = 0x9_fc00;
+const videoStart = 0xa_0000;
+const mebibyte = 0x10_0000;
+
+/** The least RAM that holds the first megabyte and something to boot. */
+export const minimumRam = 2 * mebibyte;
+
+/** The memory map that the kernel is given (e820): RAM, without what lies under the video memory and the firmware area. */
+export function memoryMap(regions: readonly RamRegion[]): MemoryMapEntry[] {
+  const { usable, reserved } = memoryType;
+  const rest = regions.flatMap(({ guestAddress, size }): MemoryMapEntry[] =>
+    guestAddress === 0
+      ? [{ address: mebibyte, size: size - mebibyte, type: usable }]
+      : [{ address: guestAddress, size, type: usable }],
+  );
+  return [
+    { address: 0, size: conventionalEnd, type: usable },
+    { address: conventionalEnd, size: videoStart - conventionalEnd, type: reserved },
+    { ...firmwareArea, type: reserved },
+    ...rest,
+  ];
+}

@@ -1,0 +1,204 @@
+import { randomBytes } from "node:crypto";
+import { checkLinux, loadLinux, parseKernel } from "@cpr/boot-linux";
+import {
+  type Device,
+  type ExternalInterrupts,
+  type InterruptController,
+  type InterruptLine,
+  type LocalApic,
+  layOutRam,
+  type Machine,
+  type MachineContext,
+  type MachineModel,
+  type MachineOptions,
+  type PowerButton,
+} from "@cpr/core";
+import { buildAcpiTables } from "./acpi/tables.ts";
+import { type EndOfInterruptTarget, PcApicBus } from "./apic-bus.ts";
+import { initrdSize, readInitrd, readKernel } from "./boot-files.ts";
+import { machineErrors } from "./errors.ts";
+import { InterruptLines } from "./interrupt-lines.ts";
+import { apicAddress, interrupts, memoryMap, minimumRam, powerPort, serialPorts } from "./layout.ts";
+
+const randomSeedSize = 32;
+/** An IOAPIC's id has four bits. */
+const highestIoapicId = 15;
+
+/**
+ * The machine type `pc`: the least PC that Linux is happy with. Interrupt controllers, timers, clock and keyboard
+ * controller of a PC/AT, up to four serial ports, ACPI fixed hardware; no PCI, no video, no firmware: the kernel is
+ * loaded directly.
+ */
+export class PcMachineModel implements MachineModel {
+  readonly name = "pc";
+
+  async check(options: MachineOptions, ramSize: number): Promise<void> {
+    if (ramSize < minimumRam) {
+      throw machineErrors.ERR_CPR_MACHINE_RAM({ size: ramSize, minimum: minimumRam });
+    }
+    if (options.serial.length > serialPorts.length) {
+      throw machineErrors.ERR_CPR_SERIAL_COUNT({ count: options.serial.length, limit: serialPorts.length });
+    }
+    if (options.incoming) {
+      // What it was booted from may be gone by now; only a reset of the guest will need it.
+      return;
+    }
+    const { path, bytes } = await readKernel(options);
+    checkLinux(parseKernel(bytes, path), {
+      kernelPath: path,
+      initrdSize: await initrdSize(options),
+      commandLine: options.commandLine ?? "",
+      memoryMap: memoryMap(layOutRam(ramSize)),
+    });
+  }
+
+  async build(context: MachineContext): Promise<Machine> {
+    return new PcMachine(context);
+  }
+}
+
+class PcMachine implements Machine {
+  readonly devices: readonly Device[];
+  readonly #context: MachineContext;
+  readonly #powerButton: PowerButton;
+  readonly #ioapicId: number;
+
+  constructor(context: MachineContext) {
+    const { options, execution, backend } = context;
+    if (backend.supports.inKernelIrqchip) {
+      throw machineErrors.ERR_CPR_INTERRUPT_CONTROLLERS({ backend: backend.name });
+    }
+    this.#context = context;
+    this.#ioapicId = Math.min(options.processorCount, highestIoapicId);
+    const apicBus = new PcApicBus();
+    const unwired = (number: number): InterruptLine => {
+      throw new RangeError(`an interrupt controller has no use for interrupt line ${number}`);
+    };
+
+    const pic = this.#create("pic-8259", "pic", {}, unwired);
+    const picInputs = requirePart<InterruptController>(pic, "pic-8259", "input");
+    const external = requirePart<ExternalInterrupts>(pic, "pic-8259", "requested", "acknowledge");
+    const ioapic = this.#create(
+      "ioapic",
+      "ioapic",
+      { apicBus, apicId: this.#ioapicId, address: apicAddress.io },
+      unwired,
+    );
+    const ioapicInputs = requirePart<InterruptController & EndOfInterruptTarget>(
+      ioapic,
+      "ioapic",
+      "input",
+      "endOfInterrupt",
+    );
+    apicBus.attachIoapic(ioapicInputs);
+    const localApics = Array.from({ length: options.processorCount }, (_, index) => {
+      const properties = { index, apicBus, ...(index === 0 ? { external } : {}) };
+      const device = this.#create("local-apic", `local-apic-${index}`, properties, unwired);
+      const apic = requirePart<LocalApic>(device, "local-apic", "receive", "matches", "readRegister", "writeRegister");
+      apicBus.attachLocalApic(apic);
+      execution.attachInterrupts(index, apic);
+      return { device, apic };
+    });
+    this.#claimLocalApics(localApics.map(({ apic }) => apic));
+
+    const lines = new InterruptLines(picInputs, ioapicInputs);
+    const connect = (number: number): InterruptLine => lines.connect(number);
+    const power = this.#create(
+      "acpi-power",
+      "acpi-power",
+      { port: powerPort.events, irq: interrupts.systemControl },
+      connect,
+    );
+    this.#powerButton = requirePart<PowerButton>(power, "acpi-power", "pressPowerButton");
+    this.devices = [
+      pic,
+      ioapic,
+      ...localApics.map(({ device }) => device),
+      this.#create("pit-8254", "pit", { irq: interrupts.timer }, connect),
+      this.#create("cmos-rtc", "rtc", { irq: interrupts.clock }, connect),
+      this.#create("i8042", "i8042", { irq: interrupts.keyboard }, connect),
+      power,
+      this.#create("reset-control", "reset-control", {}, connect),
+      ...serialPorts
+        .slice(0, options.serial.length)
+        .map(({ id, port, irq }, index) =>
+          this.#create("uart-16550", id, { port, irq, characterDevice: options.serial[index] }, connect),
+        ),
+    ];
+  }
+
+  async loadBoot(): Promise<void> {
+    const { options, memory, execution } = this.#context;
+    const acpi = buildAcpiTables({
+      processorCount: options.processorCount,
+      serialCount: options.serial.length,
+      ioapicId: this.#ioapicId,
+    });
+    const { path, bytes } = await readKernel(options);
+    const state = await loadLinux({
+      memory,
+      kernel: bytes,
+      kernelPath: path,
+      initrd: await readInitrd(options),
+      commandLine: options.commandLine ?? "",
+      acpiRootPointer: acpi.rootPointer,
+      memoryMap: memoryMap(memory.regions),
+      randomSeed: randomBytes(randomSeedSize),
+      processor: execution.saveProcessor(0),
+    });
+    memory.slice(acpi.address, acpi.bytes.length).set(acpi.bytes);
+    execution.restoreProcessor(0, state);
+  }
+
+  powerDown(): void {
+    this.#powerButton.pressPowerButton();
+  }
+
+  #create(
+    model: string,
+    id: string,
+    properties: Readonly<Record<string, unknown>>,
+    interrupt: (number: number) => InterruptLine,
+  ): Device {
+    const { bus, memory, clock, timers } = this.#context;
+    return this.#context.deviceModel(model).create({
+      id,
+      bus,
+      memory,
+      clock,
+      timers,
+      properties,
+      interrupt,
+      request: (request) => this.#context.request(request),
+      characterDevice: (name) => this.#context.characterDevice(name),
+    });
+  }
+
+  /** Every vCPU has its own local APIC at the same address, so the board looks whose turn it is. */
+  #claimLocalApics(apics: readonly LocalApic[]): void {
+    const { bus, execution } = this.#context;
+    const current = (): LocalApic | undefined => apics[execution.currentProcessor?.() ?? 0];
+    const wordMask = 3;
+    bus.mmio.claim("local-apic", apicAddress.local, apicAddress.size, {
+      read: (offset, size) => {
+        const value = current()?.readRegister(offset & ~wordMask) ?? 0xffff_ffff;
+        const shifted = value >>> (8 * (offset & wordMask));
+        return size === 4 ? shifted : shifted & (2 ** (8 * size) - 1);
+      },
+      // Registers are written as aligned double words (Intel SDM Vol. 3A §11.4.1); anything else has no effect.
+      write: (offset, size, value) => {
+        if (size === 4 && (offset & wordMask) === 0) current()?.writeRegister(offset, value);
+      },
+    });
+  }
+}
+
+/** A device as what the board needs of it beside {@link Device}. */
+function requirePart<T>(device: Device, model: string, ...methods: readonly (keyof T & string)[]): T {
+  for (const method of methods) {
+    if (typeof (device as unknown as Record<string, unknown>)[method] !== "function") {
+      throw machineErrors.ERR_CPR_DEVICE_CONTRACT({ model, method });
+    }
+  }
+  return device as unknown as T;
+}
