@@ -1,0 +1,483 @@
+/**
+ * A whole machine in one plugin: a backend whose "guest" counts in RAM, a board with one device, memory that is private
+ * or outlives the "process", a transport into this process's memory, two migration modes. It is loaded by tests and by
+ * the machine thread alike.
+ *
+ * @packageDocumentation
+ */
+import {
+  Backend,
+  type BackendAvailability,
+  CprError,
+  type Device,
+  type DeviceContext,
+  DeviceModel,
+  definePlugin,
+  defineState,
+  type Execution,
+  type ExecutionContext,
+  type Machine,
+  type MachineContext,
+  MachineModel,
+  type MachineOptions,
+  type MemoryBacking,
+  type MemoryObjectOptions,
+  MemoryProvider,
+  type MemorySupports,
+  MigrationMode,
+  type MigrationPlan,
+  type ProcessorState,
+  processorState,
+  type RamAllocation,
+  type Refusal,
+  type StateSchema,
+  Transport,
+  type TransportSink,
+  type TransportSource,
+  type TransportUri,
+  u32,
+} from "@cpr/core";
+
+/** Where the guest counts, in RAM. */
+export const counterAddress = 0;
+/** Not zero: the guest triple-faults at its next step. */
+export const faultAddress = 16;
+
+/** A state in which everything is zero. */
+export function zeroState(schema: StateSchema): Record<string, unknown> {
+  const view = new DataView(new ArrayBuffer(schema.size));
+  let offset = 0;
+  const state: Record<string, unknown> = {};
+  for (const [name, field] of Object.entries(schema.fields)) {
+    state[name] = field.decode(view, offset);
+    offset += field.size;
+  }
+  return state;
+}
+
+class CountingExecution implements Execution {
+  readonly #context: ExecutionContext;
+  #count = 0n;
+  #timer: NodeJS.Immediate | undefined;
+
+  constructor(context: ExecutionContext) {
+    this.#context = context;
+  }
+
+  attachInterrupts(): void {}
+
+  start(): void {
+    this.#timer ??= setImmediate(() => this.#step());
+  }
+
+  async pause(): Promise<void> {
+    clearImmediate(this.#timer);
+    this.#timer = undefined;
+  }
+
+  kick(): void {}
+
+  #step(): void {
+    this.#timer = undefined;
+    const { memory, onEvent } = this.#context;
+    this.start();
+    this.#count += 1n;
+    memory.view(counterAddress, 8).setBigUint64(0, this.#count);
+    if (memory.bytes[faultAddress] !== 0) {
+      onEvent({ kind: "triple-fault", processor: 0, report: "three faults" });
+    }
+  }
+
+  saveProcessor(): ProcessorState {
+    const state = zeroState(processorState) as ProcessorState;
+    state.registers[0] = this.#count;
+    return state;
+  }
+
+  restoreProcessor(_processor: number, state: ProcessorState): void {
+    this.#count = state.registers[0] as bigint;
+  }
+
+  resetProcessor(): void {
+    this.#count = 0n;
+  }
+
+  instructionsExecuted(): number {
+    return Number(this.#count);
+  }
+
+  async close(): Promise<void> {
+    await this.pause();
+  }
+}
+
+export class CountingBackend implements Backend {
+  readonly name = "counting";
+  readonly preference = 1;
+  readonly supports = {
+    inKernelIrqchip: false,
+    maximumProcessors: 4,
+    maximumRam: 1 << 30,
+    dirtyLog: false,
+  };
+  readonly processorModels = [{ name: "counter" }, { name: "other" }];
+
+  async probe(): Promise<BackendAvailability> {
+    return { available: true, note: "it counts" };
+  }
+
+  allocateRam(size: number): RamAllocation {
+    return this.adoptRam(new SharedArrayBuffer(size));
+  }
+
+  adoptRam(handle: unknown): RamAllocation {
+    return { bytes: new Uint8Array(handle as SharedArrayBuffer), handle };
+  }
+
+  async createExecution(context: ExecutionContext): Promise<Execution> {
+    return new CountingExecution(context);
+  }
+}
+
+export const echoState = defineState("echo", 1, { received: u32, last: u32 });
+
+/** Echoes its input to its output, and does what certain letters say. */
+class EchoDevice implements Device {
+  readonly id: string;
+  readonly checkpoint: Device["checkpoint"];
+  readonly #context: DeviceContext;
+  #received = 0;
+  #last = 0;
+
+  constructor(context: DeviceContext) {
+    this.#context = context;
+    this.id = context.id;
+    const { properties } = context;
+    this.checkpoint =
+      properties["blocks"] === undefined
+        ? {
+            kind: "state",
+            schema: echoState,
+            save: () => ({ received: this.#received, last: this.#last }),
+            restore: (state) => {
+              if (state["last"] === 0xbad) {
+                throw new CprError("ERR_CPR_ECHO", "checkpoint", "the echo is bad");
+              }
+              this.#received = state["received"] as number;
+              this.#last = state["last"] as number;
+            },
+          }
+        : { kind: "blocked", modes: [String(properties["blocks"])], reason: "the echo cannot be moved" };
+    const terminal = context.characterDevice("serial0");
+    terminal.onInput = () => {
+      for (let byte = terminal.read(); byte !== undefined; byte = terminal.read()) {
+        this.#take(byte);
+        terminal.write(byte);
+      }
+    };
+  }
+
+  #take(byte: number): void {
+    this.#received += 1;
+    this.#last = byte;
+    const { memory } = this.#context;
+    switch (String.fromCharCode(byte)) {
+      case "R":
+        this.#context.request("reset");
+        break;
+      case "S":
+        this.#context.request("shutdown");
+        break;
+      case "P":
+        this.#context.request("guest-panic");
+        break;
+      case "Z":
+        this.#context.request("suspend");
+        break;
+      case "W":
+        this.#context.request("wakeup");
+        break;
+      case "T":
+        memory.bytes[faultAddress] = 1;
+        break;
+      case "B":
+        this.#last = 0xbad;
+        break;
+    }
+  }
+
+  reset(): void {
+    this.#received = 0;
+    this.#last = 0;
+  }
+}
+
+class EchoModel implements DeviceModel {
+  readonly name = "echo";
+
+  create(context: DeviceContext): Device {
+    return new EchoDevice(context);
+  }
+}
+
+export class FakeMachineModel implements MachineModel {
+  readonly name: string = "fake";
+
+  async check(options: MachineOptions): Promise<void> {
+    if (options.kernel === "missing") {
+      throw new CprError("ERR_CPR_FAKE_KERNEL", "input", "there is no such kernel");
+    }
+  }
+
+  async build(context: MachineContext): Promise<Machine> {
+    const { options, bus, memory, clock, timers } = context;
+    if (options.kernel === "unbuildable") {
+      throw new CprError("ERR_CPR_FAKE_BUILD", "input", "the machine cannot be built");
+    }
+    const echo = context.deviceModel("echo").create({
+      id: "echo0",
+      bus,
+      memory,
+      clock,
+      timers,
+      interrupt: () => ({ set: () => undefined }),
+      request: (request) => context.request(request),
+      characterDevice: (id) => context.characterDevice(id),
+      properties: options.commandLine?.startsWith("blocks=") === true ? { blocks: options.commandLine.slice(7) } : {},
+    });
+    return {
+      devices: [echo],
+      loadBoot: async () => {
+        if (options.kernel === "unloadable") {
+          throw new CprError("ERR_CPR_FAKE_BOOT", "input", "the kernel cannot be loaded");
+        }
+        memory.bytes.set(new TextEncoder().encode(`boot ${options.kernel ?? ""}`), 0x1000);
+        memory.bytes[faultAddress] = 0;
+      },
+      powerDown: () => context.request("shutdown"),
+    };
+  }
+}
+
+class OtherMachineModel extends FakeMachineModel {
+  override readonly name = "other";
+}
+
+/** What lives on when a VM has gone, by location; and which of it is in use. */
+export const keptMemory = new Map<string, Uint8Array>();
+export const openMemory = new Set<string>();
+/** Locations that cannot be opened. */
+export const brokenMemory = new Set<string>();
+
+class FakeBacking implements MemoryBacking {
+  readonly id: string;
+  readonly size: number;
+  readonly supports: MemorySupports;
+  readonly location: string;
+  readonly identity: string | undefined;
+  #target: Uint8Array = new Uint8Array(0);
+
+  constructor(options: MemoryObjectOptions, supports: MemorySupports) {
+    this.id = options.id;
+    this.size = options.size;
+    this.supports = supports;
+    const kept = supports.survivesProcessExit;
+    this.location = kept ? (options["mem-path"] as string) : "private";
+    this.identity = kept ? this.location : undefined;
+    openMemory.add(this.id);
+  }
+
+  mapInto(target: Uint8Array): void {
+    this.#target = target;
+    const kept = keptMemory.get(this.location);
+    if (kept !== undefined && this.supports.survivesProcessExit) {
+      target.set(kept);
+    }
+  }
+
+  async flush(): Promise<void> {}
+
+  dataRanges(): readonly (readonly [number, number])[] {
+    return [[0, this.size]];
+  }
+
+  async close(): Promise<void> {
+    openMemory.delete(this.id);
+    if (this.supports.survivesProcessExit) {
+      keptMemory.set(this.location, this.#target.slice());
+    }
+  }
+}
+
+class FakeMemoryProvider implements MemoryProvider {
+  readonly name: string;
+  readonly objectTypes: readonly string[];
+  readonly supports: MemorySupports;
+
+  constructor(name: string, type: string, supports: MemorySupports) {
+    this.name = name;
+    this.objectTypes = [type];
+    this.supports = supports;
+  }
+
+  async accepts(): Promise<boolean> {
+    return true;
+  }
+
+  async open(options: MemoryObjectOptions): Promise<MemoryBacking> {
+    if (brokenMemory.has(options.id)) {
+      throw new CprError("ERR_CPR_FAKE_MEMORY", "busy", "the memory is in use");
+    }
+    return new FakeBacking(options, this.supports);
+  }
+}
+
+class PrivateMemory extends FakeMemoryProvider {
+  constructor() {
+    super("private", "memory-backend-ram", { shared: false, survivesProcessExit: false, survivesReboot: false });
+  }
+}
+
+class KeptMemory extends FakeMemoryProvider {
+  constructor() {
+    super("kept", "memory-backend-file", { shared: true, survivesProcessExit: true, survivesReboot: false });
+  }
+}
+
+class FleetingMemory extends FakeMemoryProvider {
+  constructor() {
+    super("fleeting", "memory-backend-memfd", { shared: true, survivesProcessExit: false, survivesReboot: false });
+  }
+}
+
+/** What was sent to `store:` and `pipe:` URIs, by what follows the colon. */
+export const streams = new Map<string, Uint8Array>();
+
+/** How transports misbehave. */
+export const transportFaults: {
+  writesUntilFailure?: number;
+  hangs?: boolean;
+  failCommit?: boolean;
+  failClose?: boolean;
+} = {};
+
+class StoreTransport implements Transport {
+  readonly scheme: string = "store";
+  readonly supports: Transport["supports"] = { stores: true, seekable: true, passesDescriptors: false };
+
+  async openSink(uri: TransportUri, options: { signal?: AbortSignal } = {}): Promise<TransportSink> {
+    options.signal?.throwIfAborted();
+    if (uri.rest === "unwritable") {
+      throw new CprError("ERR_CPR_FAKE_OPEN", "input", "it cannot be written", { details: { uri: uri.text } });
+    }
+    const pieces: Uint8Array[] = [];
+    let writes = 0;
+    return {
+      write: async (bytes) => {
+        if (transportFaults.hangs === true) {
+          await new Promise(() => undefined);
+        }
+        if (writes++ >= (transportFaults.writesUntilFailure ?? Number.POSITIVE_INFINITY)) {
+          throw new CprError("ERR_CPR_FAKE_WRITE", "host", "No space left on device");
+        }
+        pieces.push(bytes.slice());
+      },
+      commit: async () => {
+        if (transportFaults.failCommit === true) {
+          throw new CprError("ERR_CPR_FAKE_COMMIT", "host", "Input/output error");
+        }
+        streams.set(uri.rest, new Uint8Array(Buffer.concat(pieces)));
+      },
+      abort: async () => undefined,
+    };
+  }
+
+  async openSource(uri: TransportUri): Promise<TransportSource> {
+    const bytes = streams.get(uri.rest);
+    if (bytes === undefined) {
+      throw new CprError("ERR_CPR_FAKE_OPEN", "input", "there is nothing", { details: { uri: uri.text } });
+    }
+    let position = 0;
+    const readAt = async (from: number, buffer: Uint8Array): Promise<number> => {
+      const piece = bytes.subarray(from, from + buffer.length);
+      buffer.set(piece);
+      return piece.length;
+    };
+    return {
+      read: async (buffer) => {
+        const count = await readAt(position, buffer);
+        position += count;
+        return count;
+      },
+      ...(this.supports.seekable ? { readAt } : {}),
+      close: async () => {
+        if (transportFaults.failClose === true) {
+          throw new CprError("ERR_CPR_FAKE_CLOSE", "input", "the command failed");
+        }
+      },
+    };
+  }
+}
+
+/** Keeps streams, but they can be read only from start to end. */
+class PipeTransport extends StoreTransport {
+  override readonly scheme = "pipe";
+  override readonly supports = { stores: true, seekable: false, passesDescriptors: false };
+}
+
+class KeepingMode implements MigrationMode {
+  readonly name: string = "keeping";
+  readonly summary: string = "leaves in place what survives";
+
+  judgeOutgoing({ capabilities }: MigrationPlan): readonly Refusal[] {
+    return capabilities.has("x-colo") ? [{ code: "ERR_CPR_FAKE_COLO", message: "Cannot use COLO with CPR" }] : [];
+  }
+
+  judgeIncoming(): readonly Refusal[] {
+    return [];
+  }
+
+  keepsInPlace({ shared, survivesProcessExit }: MemorySupports): boolean {
+    return shared && survivesProcessExit;
+  }
+}
+
+class NormalMode extends KeepingMode {
+  override readonly name = "normal";
+  override readonly summary = "moves everything";
+
+  override keepsInPlace(): boolean {
+    return false;
+  }
+}
+
+/** What the manifest of this plugin says. */
+export const fakeManifest = {
+  api: 1,
+  plugin: "./plugin",
+  provides: {
+    backend: ["counting"],
+    machine: ["fake", "other"],
+    "device-model": ["echo"],
+    "memory-provider": ["private", "kept", "fleeting"],
+    transport: ["store", "pipe"],
+    "migration-mode": ["normal", "keeping"],
+  },
+};
+
+export default definePlugin({
+  name: "fake-plugin",
+  setup(context) {
+    context.contribute(Backend, CountingBackend);
+    context.contribute(MachineModel, FakeMachineModel);
+    context.contribute(MachineModel, OtherMachineModel);
+    context.contribute(DeviceModel, EchoModel);
+    context.contribute(MemoryProvider, PrivateMemory);
+    context.contribute(MemoryProvider, KeptMemory);
+    context.contribute(MemoryProvider, FleetingMemory);
+    context.contribute(Transport, StoreTransport);
+    context.contribute(Transport, PipeTransport);
+    context.contribute(MigrationMode, NormalMode);
+    context.contribute(MigrationMode, KeepingMode);
+  },
+});

@@ -1,0 +1,377 @@
+import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { parseMemorySize } from "../src/index.ts";
+import { type FakeOptions, fakeVirtualMachine, instructions, mebibyte, type, until } from "./fakes/fake-machine.ts";
+import { keptMemory, streams, transportFaults } from "./fakes/fake-plugin.ts";
+
+const names = (events: readonly { event: string; status?: string }[]): string[] =>
+  events.map(({ event, status }) => (status === undefined ? event : `${event} ${status}`));
+
+let folder = "";
+let path = "";
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "cpr-core-"));
+  path = join(folder, "ram0");
+  // The mark of a generation stands beside a file; the fake's memory only borrows its name.
+  await writeFile(path, "");
+});
+
+afterEach(async () => {
+  for (const key of Object.keys(transportFaults)) {
+    delete transportFaults[key as keyof typeof transportFaults];
+  }
+  streams.clear();
+  keptMemory.clear();
+  await rm(folder, { recursive: true });
+});
+
+/** A VM that keeps its RAM in place and saves in the mode that lets it. */
+async function keepingMachine(options: FakeOptions = {}) {
+  const fake = await fakeVirtualMachine({ path, ...options });
+  fake.machine.settings.setParameter("mode", "keeping");
+  fake.machine.settings.setCapability("x-ignore-shared", true);
+  return fake;
+}
+
+/** Saves a VM that has counted for a while, and quits. */
+async function saveAndQuit(uri: string, options: FakeOptions = {}, keep = true) {
+  const { machine } = keep ? await keepingMachine(options) : await fakeVirtualMachine(options);
+  await until(async () => (await instructions(machine)) > 50, "counting");
+  type(machine, "xyz");
+  await machine.migrate(uri);
+  const information = await machine.migrationDone();
+  expect(information.errorDescription).toBeUndefined();
+  expect(information.status).toBe("completed");
+  expect(machine.runState).toBe("postmigrate");
+  const counted = await instructions(machine);
+  await machine.quit();
+  return { counted, information };
+}
+
+for (const thread of [false, true]) {
+  for (const uri of ["store:a", "pipe:a"]) {
+    describe(`to ${uri}, ${thread ? "with a machine thread" : "on one thread"}`, () => {
+      it("saves with RAM in place and goes on in another VM", async () => {
+        const { counted, information } = await saveAndQuit(uri, { thread });
+        expect(information.ram).toMatchObject({ inPlace: mebibyte, transferred: 0 });
+        expect(streams.get("a")?.length).toBeLessThan(100_000);
+        const { machine, events } = await keepingMachine({ thread, incoming: "defer" });
+        expect(machine.runState).toBe("inmigrate");
+        expect(await instructions(machine)).toBe(0);
+        await machine.migrateIncoming(uri);
+        expect(machine.runState).toBe("running");
+        expect(names(events)).toEqual(["RESUME"]);
+        await until(async () => (await instructions(machine)) > counted, "going on");
+        expect(machine.queryMigrate().status).toBe("completed");
+        await machine.quit();
+      });
+
+      it("copies RAM that does not stay in place, without its zero pages", async () => {
+        const { counted, information } = await saveAndQuit(uri, { thread }, false);
+        expect(information.ram).toMatchObject({ inPlace: 0, normalPages: 2, zeroPages: mebibyte / 4096 - 2 });
+        const { machine } = await fakeVirtualMachine({ thread, incoming: "defer" });
+        await machine.stop();
+        await machine.migrateIncoming(uri);
+        expect(machine.runState).toBe("paused");
+        expect(await instructions(machine)).toBe(counted);
+        await machine.migrateIncoming(uri).then(
+          () => expect.unreachable(),
+          (error: Error) => expect(error.message).toBe("The incoming migration has already been started"),
+        );
+        await machine.cont();
+        await until(async () => (await instructions(machine)) > counted, "going on");
+        await machine.quit();
+      });
+    });
+  }
+}
+
+describe("an outgoing migration", () => {
+  it("has QEMU's statuses and events, in their order", async () => {
+    const { machine, events } = await keepingMachine();
+    expect(machine.queryMigrate()).toEqual({ status: "none", mode: "keeping", blockedReasons: [] });
+    machine.settings.setCapability("events", true);
+    await machine.migrate("store:a");
+    await machine.migrationDone();
+    expect(names(events)).toEqual([
+      "MIGRATION setup",
+      "STOP",
+      "MIGRATION active",
+      "MIGRATION device",
+      "MIGRATION completed",
+    ]);
+    const { downtime, totalTime } = machine.queryMigrate();
+    expect(downtime).toBeGreaterThan(0);
+    expect(totalTime).toBeGreaterThanOrEqual(downtime as number);
+    await machine.quit();
+  });
+
+  it("saves a VM that was paused as one that stays paused, without STOP", async () => {
+    const first = await keepingMachine();
+    await first.machine.stop();
+    first.events.length = 0;
+    await first.machine.migrate("store:a");
+    await first.machine.migrationDone();
+    expect(first.events).toEqual([]);
+    await first.machine.quit();
+    const { machine, events } = await keepingMachine({ incoming: "defer" });
+    await machine.migrateIncoming("store:a");
+    expect(machine.runState).toBe("paused");
+    expect(events).toEqual([]);
+    await machine.quit();
+  });
+
+  it("saves a guest that sleeps as one that sleeps", async () => {
+    const first = await keepingMachine();
+    type(first.machine, "Z");
+    await until(() => first.machine.runState === "suspended", "sleep");
+    await first.machine.migrate("store:a");
+    await first.machine.migrationDone();
+    await first.machine.quit();
+    const { machine, events } = await keepingMachine({ incoming: "defer" });
+    await machine.migrateIncoming("store:a");
+    expect(machine.runState).toBe("suspended");
+    expect(names(events)).toEqual(["RESUME"]);
+    await machine.wakeUp();
+    expect(machine.runState).toBe("running");
+    await machine.quit();
+  });
+
+  it("takes a request of the guest that is not fulfilled yet along", async () => {
+    const first = await keepingMachine({ thread: true });
+    type(first.machine, "S");
+    await first.machine.stop();
+    await first.machine.migrate("store:a");
+    expect((await first.machine.migrationDone()).status).toBe("completed");
+    await first.machine.quit();
+    const { machine } = await keepingMachine({ incoming: "defer", thread: true });
+    await machine.migrateIncoming("store:a");
+    await machine.cont();
+    expect(await machine.ended).toEqual({ reason: "shutdown" });
+  });
+
+  it.each([
+    ["a URI without a scheme", "nothing", "ERR_CPR_URI", "unknown migration protocol: nothing"],
+    ["a scheme that nobody provides", "ftp:there", "ERR_CPR_NO_TRANSPORT", "unknown migration protocol: ftp:there"],
+    ["a place that cannot be written", "store:unwritable", "ERR_CPR_FAKE_OPEN", "it cannot be written"],
+  ])("refuses %s while the guest runs on", async (_what, uri, code, message) => {
+    const { machine, events } = await keepingMachine();
+    await expect(machine.migrate(uri)).rejects.toMatchObject({ code, message });
+    expect(machine.runState).toBe("running");
+    expect(events).toEqual([]);
+    // What fails before anything has begun is no migration; a place that cannot be opened is a failed one.
+    expect(machine.queryMigrate().status).toBe(uri === "store:unwritable" ? "failed" : "none");
+    await machine.migrate("store:a");
+    expect((await machine.migrationDone()).status).toBe("completed");
+    await machine.quit();
+  });
+
+  it("names the known schemes when one is not known", async () => {
+    const { machine } = await keepingMachine();
+    await expect(machine.migrate("ftp:there")).rejects.toMatchObject({ hint: "Known: store, pipe." });
+    await machine.quit();
+  });
+
+  it("is refused where QEMU refuses it, in its words", async () => {
+    const { machine } = await keepingMachine();
+    await machine.migrate("store:a");
+    await machine.migrationDone();
+    await expect(machine.migrate("store:b")).rejects.toThrow(
+      "Can't migrate the vm that was paused due to previous migration",
+    );
+    await machine.quit();
+    const incoming = await keepingMachine({ incoming: "defer" });
+    await expect(incoming.machine.migrate("store:b")).rejects.toThrow("Guest is waiting for an incoming migration");
+    await incoming.machine.quit();
+    const { machine: third } = await keepingMachine();
+    await expect(third.migrateIncoming("store:a")).rejects.toThrow("'-incoming' was not specified on the command line");
+    third.settings.setCapability("x-colo", true);
+    await expect(third.migrate("store:b")).rejects.toMatchObject({ message: "Cannot use COLO with CPR" });
+    third.settings.setCapability("x-colo", false);
+    third.settings.setCapability("dirty-bitmaps", true);
+    await expect(third.migrate("store:b")).rejects.toMatchObject({ code: "ERR_CPR_CAPABILITY_UNSUPPORTED" });
+    expect(third.runState).toBe("running");
+    await third.quit();
+  });
+
+  it("is blocked by a device in the mode that it blocks, and in no other", async () => {
+    const { machine } = await keepingMachine({ commandLine: "blocks=keeping" });
+    expect(machine.queryMigrate().blockedReasons).toEqual(["the echo cannot be moved"]);
+    await expect(machine.migrate("store:a")).rejects.toMatchObject({
+      code: "ERR_CPR_BLOCKED",
+      message: "the echo cannot be moved",
+    });
+    machine.settings.setParameter("mode", "normal");
+    expect(machine.queryMigrate().blockedReasons).toEqual([]);
+    await machine.migrate("store:a");
+    expect((await machine.migrationDone()).status).toBe("completed");
+    await machine.quit();
+  });
+
+  it.each([
+    ["the disk is full", { writesUntilFailure: 0 }, "No space left on device"],
+    ["the end cannot be made durable", { failCommit: true }, "Input/output error"],
+  ])("lets the guest run on when %s", async (_what, faults, message) => {
+    const { machine, events } = await keepingMachine();
+    machine.settings.setCapability("events", true);
+    streams.set("a", Uint8Array.of(1, 2, 3));
+    Object.assign(transportFaults, faults);
+    await machine.migrate("store:a");
+    expect(await machine.migrationDone()).toMatchObject({ status: "failed", errorDescription: message });
+    expect(machine.runState).toBe("running");
+    const seen = names(events);
+    expect(seen.slice(-2)).toEqual(["MIGRATION failed", "RESUME"]);
+    expect(streams.get("a")).toEqual(Uint8Array.of(1, 2, 3));
+    await expect(stat(`${path}.cpr`)).rejects.toMatchObject({ code: "ENOENT" });
+    const counted = await instructions(machine);
+    await until(async () => (await instructions(machine)) > counted, "going on");
+    for (const key of Object.keys(faults)) {
+      delete transportFaults[key as keyof typeof transportFaults];
+    }
+    await machine.migrate("store:a");
+    expect((await machine.migrationDone()).status).toBe("completed");
+    await machine.quit();
+  });
+
+  it("leaves a paused VM paused when it fails", async () => {
+    const { machine, events } = await keepingMachine();
+    await machine.stop();
+    events.length = 0;
+    transportFaults.writesUntilFailure = 0;
+    await machine.migrate("store:a");
+    expect((await machine.migrationDone()).status).toBe("failed");
+    expect(machine.runState).toBe("paused");
+    expect(events).toEqual([]);
+    await machine.quit();
+  });
+
+  it("can be cancelled while it hangs; the guest runs on", async () => {
+    const { machine, events } = await keepingMachine();
+    machine.settings.setCapability("events", true);
+    transportFaults.hangs = true;
+    await machine.migrate("store:a");
+    await until(() => machine.runState === "finish-migrate", "the stop");
+    await until(() => machine.queryMigrate().status === "device", "writing");
+    await expect(machine.cont()).rejects.toThrow("Migration is not finalized yet");
+    await expect(machine.reset()).rejects.toThrow("Migration is not finalized yet");
+    expect(() => machine.settings.setCapability("events", false)).toThrow("There's a migration process in progress");
+    await expect(machine.migrate("store:b")).rejects.toThrow("There's a migration process in progress");
+    await machine.migrateCancel();
+    expect(await machine.migrationDone()).toMatchObject({ status: "cancelled" });
+    expect(machine.runState).toBe("running");
+    expect(names(events).slice(-3)).toEqual(["MIGRATION cancelling", "RESUME", "MIGRATION cancelled"]);
+    await machine.migrateCancel();
+    expect(machine.queryMigrate().status).toBe("cancelled");
+    await machine.quit();
+  });
+
+  it("ends with the VM", async () => {
+    const { machine } = await keepingMachine();
+    transportFaults.hangs = true;
+    await machine.migrate("store:a");
+    await machine.quit();
+    expect(machine.queryMigrate().status).toBe("cancelled");
+    expect(streams.size).toBe(0);
+  });
+
+  it("can be cancelled when there is none, and stays completed when it is", async () => {
+    const { machine } = await keepingMachine();
+    await machine.migrateCancel();
+    await machine.migrate("store:a");
+    await machine.migrationDone();
+    await machine.migrateCancel();
+    expect(machine.queryMigrate().status).toBe("completed");
+    await machine.quit();
+  });
+
+  it("says so when RAM that looks shared would not be found again", async () => {
+    const { machine } = await keepingMachine({ type: "memory-backend-memfd" });
+    await machine.migrate("store:a");
+    const { notices, ram } = await machine.migrationDone();
+    expect(ram?.inPlace).toBe(0);
+    expect(notices).toEqual([
+      "RAM 'ram0' (private) is shared but would not be found again, so it is copied into the checkpoint",
+    ]);
+    await machine.quit();
+  });
+
+  it("keeps to max-bandwidth", async () => {
+    const { machine } = await fakeVirtualMachine({ size: 8 * mebibyte });
+    await machine.stop();
+    machine.settings.setParameter("max-bandwidth", "100M");
+    expect(machine.settings.parameters().get("max-bandwidth")).toBe(parseMemorySize("100M"));
+    await machine.migrate("store:a");
+    expect((await machine.migrationDone()).status).toBe("completed");
+    await machine.quit();
+  });
+});
+
+describe("RAM in place and its checkpoint", () => {
+  it("are bound by a mark beside the file, which goes when the guest runs on", async () => {
+    await saveAndQuit("store:a");
+    const mark = await readFile(`${path}.cpr`, "latin1");
+    expect(mark).toMatch(/^cpr generation [0-9a-f]{32}\n$/);
+    expect(Buffer.from(streams.get("a") as Uint8Array).toString("latin1")).toContain(mark.slice(15, 47));
+    const { machine } = await keepingMachine({ incoming: "defer" });
+    await machine.migrateIncoming("store:a");
+    await expect(stat(`${path}.cpr`)).rejects.toMatchObject({ code: "ENOENT" });
+    await machine.quit();
+    const again = await keepingMachine({ incoming: "defer" });
+    await expect(again.machine.migrateIncoming("store:a")).rejects.toMatchObject({ code: "ERR_CPR_RAM_MOVED_ON" });
+    expect(again.machine.runState).toBe("inmigrate");
+    await again.machine.quit();
+  });
+
+  it("are parted by cont after the save, by a newer checkpoint and by a new start", async () => {
+    const { machine } = await keepingMachine();
+    await machine.migrate("store:a");
+    await machine.migrationDone();
+    await machine.cont();
+    expect(machine.runState).toBe("running");
+    await expect(stat(`${path}.cpr`)).rejects.toMatchObject({ code: "ENOENT" });
+    await machine.migrate("store:b");
+    await machine.migrationDone();
+    await machine.quit();
+    const second = await keepingMachine({ incoming: "defer" });
+    await expect(second.machine.migrateIncoming("store:a")).rejects.toMatchObject({ code: "ERR_CPR_RAM_MOVED_ON" });
+    await second.machine.quit();
+    const third = await keepingMachine();
+    await third.machine.quit();
+    const fourth = await keepingMachine({ incoming: "defer" });
+    await expect(fourth.machine.migrateIncoming("store:b")).rejects.toMatchObject({ code: "ERR_CPR_RAM_MOVED_ON" });
+    await fourth.machine.quit();
+  });
+
+  it("stay together when the VM is loaded but does not run", async () => {
+    await saveAndQuit("store:a");
+    for (let round = 0; round < 2; round++) {
+      const { machine } = await keepingMachine({ incoming: "defer" });
+      await machine.stop();
+      await machine.migrateIncoming("store:a");
+      expect(machine.runState).toBe("paused");
+      await machine.quit();
+    }
+  });
+
+  it("are not taken for each other when the RAM here starts empty", async () => {
+    await saveAndQuit("store:a");
+    const { machine } = await keepingMachine({ incoming: "defer", type: "memory-backend-memfd" });
+    await expect(machine.migrateIncoming("store:a")).rejects.toMatchObject({ code: "ERR_CPR_RAM_NOT_IN_PLACE" });
+    await machine.quit();
+  });
+
+  it("may be loaded from a copy into RAM that holds something else, which is cleared", async () => {
+    await saveAndQuit("store:a", {}, false);
+    keptMemory.set(path, new Uint8Array(mebibyte).fill(0xaa));
+    const { machine } = await fakeVirtualMachine({ path, incoming: "defer" });
+    await machine.stop();
+    await machine.migrateIncoming("store:a");
+    await machine.quit();
+    const ram = keptMemory.get(path) as Uint8Array;
+    expect(ram.indexOf(0xaa)).toBe(-1);
+    expect(Buffer.from(ram.subarray(0x1000, 0x1005)).toString()).toBe("boot ");
+  });
+});

@@ -1,0 +1,215 @@
+import { afterEach, describe, expect, it } from "vitest";
+import { fakeVirtualMachine, instructions, type, until } from "./fakes/fake-machine.ts";
+import { brokenMemory, openMemory } from "./fakes/fake-plugin.ts";
+
+const names = (events: readonly { event: string }[]): string[] => events.map(({ event }) => event);
+
+afterEach(() => {
+  brokenMemory.clear();
+});
+
+for (const thread of [false, true]) {
+  describe(thread ? "a VM on a thread of its own" : "a VM on this thread", () => {
+    it("runs, stops and goes on", async () => {
+      const { machine, events } = await fakeVirtualMachine({ thread });
+      expect(machine.runState).toBe("running");
+      await until(async () => (await instructions(machine)) > 10, "counting");
+      await machine.stop();
+      expect(machine.runState).toBe("paused");
+      const counted = await instructions(machine);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      expect(await instructions(machine)).toBe(counted);
+      await machine.cont();
+      await until(async () => (await instructions(machine)) > counted, "going on");
+      expect(names(events)).toEqual(["STOP", "RESUME"]);
+      await machine.quit();
+      expect(await machine.ended).toEqual({ reason: "quit" });
+      expect(openMemory.size).toBe(0);
+    });
+
+    it("hands input to the guest and its output to the host, all of it before stop is answered", async () => {
+      const { machine, output } = await fakeVirtualMachine({ thread });
+      type(machine, "hello ");
+      type(machine, "world");
+      await machine.stop();
+      expect(output()).toBe("hello world");
+      await machine.quit();
+    });
+
+    it("ends when the guest shuts down", async () => {
+      const { machine, events } = await fakeVirtualMachine({ thread });
+      type(machine, "S");
+      expect(await machine.ended).toEqual({ reason: "shutdown" });
+      expect(events.at(-1)).toEqual({ event: "SHUTDOWN", guest: true, reason: "guest-shutdown" });
+      expect(machine.runState).toBe("shutdown");
+      await expect(machine.cont()).rejects.toMatchObject({ code: "ERR_CPR_ENDED" });
+    });
+
+    it("starts again when the guest resets, or triple-faults", async () => {
+      const { machine, events } = await fakeVirtualMachine({ thread });
+      // RESET is told before the machine starts again, so this is asked before it counts again.
+      const counted: Promise<number>[] = [];
+      machine.on(({ event }) => event === "RESET" && counted.push(instructions(machine)));
+      for (const [round, letter] of ["R", "T"].entries()) {
+        await until(async () => (await instructions(machine)) > 100, "counting");
+        type(machine, letter);
+        await until(() => counted.length === round + 1, "a reset");
+        expect(await counted[round]).toBe(0);
+        await until(async () => (await instructions(machine)) > 0, "a new start");
+        expect(machine.runState).toBe("running");
+      }
+      expect(events.every((each) => each.event !== "RESET" || each.guest)).toBe(true);
+      await machine.quit();
+    });
+
+    it("tells an error of the machine as its own, with its code", async () => {
+      await expect(fakeVirtualMachine({ thread, kernel: "unbuildable" })).rejects.toMatchObject({
+        code: "ERR_CPR_FAKE_BUILD",
+        message: "the machine cannot be built",
+      });
+      await expect(fakeVirtualMachine({ thread, kernel: "unloadable" })).rejects.toMatchObject({
+        code: "ERR_CPR_FAKE_BOOT",
+      });
+      expect(openMemory.size).toBe(0);
+    });
+  });
+}
+
+describe("a VM", () => {
+  it("waits in prelaunch if it is told to", async () => {
+    const { machine } = await fakeVirtualMachine({ configuration: { startStopped: true } });
+    expect(machine.runState).toBe("prelaunch");
+    expect(await instructions(machine)).toBe(0);
+    await machine.cont();
+    expect(machine.runState).toBe("running");
+    await machine.quit();
+  });
+
+  it("fulfils a request of the guest that was made while it was being stopped when it goes on", async () => {
+    const { machine, events } = await fakeVirtualMachine({ thread: true });
+    // The thread gets both calls before this side hears of the request.
+    type(machine, "S");
+    await machine.stop();
+    expect(machine.runState).toBe("paused");
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(names(events)).toEqual(["STOP"]);
+    await machine.cont();
+    expect(await machine.ended).toEqual({ reason: "shutdown" });
+    expect(names(events)).toEqual(["STOP", "RESUME", "SHUTDOWN"]);
+  });
+
+  it("ends at a reset with -no-reboot", async () => {
+    const { machine, events } = await fakeVirtualMachine({
+      configuration: { machine: { machine: "fake", processorCount: 1, serial: ["serial0"], noReboot: true } },
+    });
+    type(machine, "R");
+    expect(await machine.ended).toEqual({ reason: "reset" });
+    expect(events).toContainEqual({ event: "SHUTDOWN", guest: true, reason: "guest-reset" });
+  });
+
+  it("tells of a panic, then ends", async () => {
+    const { machine, events } = await fakeVirtualMachine();
+    type(machine, "P");
+    expect(await machine.ended).toEqual({ reason: "shutdown" });
+    expect(names(events)).toEqual(["GUEST_PANICKED", "SHUTDOWN"]);
+  });
+
+  it("sleeps and wakes", async () => {
+    const { machine, events } = await fakeVirtualMachine();
+    await expect(machine.wakeUp()).rejects.toMatchObject({
+      code: "ERR_CPR_NOT_SUSPENDED",
+      message: "Unable to wake up: guest is not in suspended state",
+    });
+    type(machine, "Z");
+    await until(() => machine.runState === "suspended", "sleep");
+    await machine.stop();
+    expect(machine.runState).toBe("paused");
+    await machine.cont();
+    expect(machine.runState).toBe("suspended");
+    await machine.wakeUp();
+    expect(machine.runState).toBe("running");
+    expect(names(events)).toEqual(["SUSPEND", "STOP", "RESUME", "WAKEUP"]);
+    const counted = await instructions(machine);
+    await until(async () => (await instructions(machine)) > counted, "going on");
+    await machine.quit();
+  });
+
+  it("is reset while it runs and while it stands", async () => {
+    const { machine, events } = await fakeVirtualMachine();
+    await machine.reset();
+    expect(machine.runState).toBe("running");
+    await machine.stop();
+    await machine.reset();
+    expect(machine.runState).toBe("prelaunch");
+    expect(await instructions(machine)).toBe(0);
+    await machine.cont();
+    expect(names(events)).toEqual(["RESET", "STOP", "RESET", "RESUME"]);
+    await machine.quit();
+  });
+
+  it("shuts down when its power button is pressed and the guest listens", async () => {
+    const { machine, events } = await fakeVirtualMachine();
+    await machine.powerDown();
+    expect(await machine.ended).toEqual({ reason: "shutdown" });
+    expect(names(events)).toEqual(["POWERDOWN", "SHUTDOWN"]);
+  });
+
+  it("refuses input for a character device that it does not have", async () => {
+    const { machine } = await fakeVirtualMachine();
+    expect(() => machine.input("nowhere", new Uint8Array(1))).toThrow("Character device 'nowhere' not found");
+    await machine.quit();
+  });
+
+  it("ends once, however often it is told to", async () => {
+    const { machine, events } = await fakeVirtualMachine({ thread: true });
+    await Promise.all([machine.quit(), machine.quit()]);
+    await machine.quit();
+    expect(names(events)).toEqual(["SHUTDOWN"]);
+  });
+});
+
+describe("making a VM", () => {
+  it.each([
+    ["a kernel that is missing", { kernel: "missing" }, "ERR_CPR_FAKE_KERNEL"],
+    [
+      "no such machine",
+      { configuration: { machine: { machine: "none", processorCount: 1, serial: [] } } },
+      "ERR_CPR_NO_MACHINE",
+    ],
+    ["no such backend", { configuration: { backend: "none" } }, "ERR_CPR_NO_BACKEND"],
+    ["no such CPU model", { configuration: { processorModel: "none" } }, "ERR_CPR_PROCESSOR_MODEL"],
+    [
+      "too many vCPUs",
+      { configuration: { machine: { machine: "fake", processorCount: 5, serial: [] } } },
+      "ERR_CPR_PROCESSOR_COUNT",
+    ],
+    ["too much RAM", { size: 2 ** 31 }, "ERR_CPR_RAM_TOO_LARGE"],
+    ["RAM of a broken page", { size: 5000 }, "ERR_CPR_MEMORY_SIZE"],
+    ["no RAM", { size: 0 }, "ERR_CPR_MEMORY_SIZE"],
+    ["a memory type that nobody provides", { type: "memory-backend-none" }, "ERR_CPR_MEMORY_TYPE"],
+    ["another size than -m", { configuration: { ramSize: 4096 } }, "ERR_CPR_MEMORY_RAM_SIZE"],
+    ["an object that is not there", { configuration: { ramObject: "none" } }, "ERR_CPR_MEMORY_OBJECT_MISSING"],
+  ])("refuses %s", async (_what, options, code) => {
+    await expect(fakeVirtualMachine(options)).rejects.toMatchObject({ code });
+    expect(openMemory.size).toBe(0);
+  });
+
+  it("releases everything when memory is in use", async () => {
+    brokenMemory.add("ram0");
+    await expect(fakeVirtualMachine({ thread: true })).rejects.toMatchObject({ code: "ERR_CPR_FAKE_MEMORY" });
+    expect(openMemory.size).toBe(0);
+  });
+
+  it("takes private RAM if there is no memory object", async () => {
+    const { machine } = await fakeVirtualMachine({ configuration: { memoryObjects: [] } });
+    expect(machine.queryMemory()).toEqual([{ id: "pc.ram", size: 1 << 20, share: false, location: "private" }]);
+    await machine.quit();
+  });
+
+  it("fails and releases everything when the checkpoint named with -incoming cannot be loaded", async () => {
+    await expect(fakeVirtualMachine({ incoming: "store:nowhere" })).rejects.toMatchObject({
+      code: "ERR_CPR_FAKE_OPEN",
+    });
+    expect(openMemory.size).toBe(0);
+  });
+});
