@@ -162,7 +162,12 @@ export const helperNames = [
   "x87-register",
   "x87-memory",
   "wait",
-  /** An MMX instruction: number in vector-operations.ts of its SSE twin in immediate, on MMX registers; see float/. Raw: opcode 0F xx in `source`, ModRM in `destination`. */
+  /**
+   * An instruction on MMX registers (EMMS has its own helper), also those that move or convert between MMX and XMM registers: MOVQ2DQ,
+   * MOVDQ2Q, CVTPI2PS … `source`: opcode | mandatory prefix (0, 0x66, 0xf2 or 0xf3) << 8 | map (0: 0F, 1: 0F 38, 2: 0F 3A) << 16.
+   * `destination`: ModRM | low four bits of REX << 8. `immediate`: the 8-bit immediate, 0 if there is none. The address of an operand in
+   * memory (DS:RDI of MASKMOVQ too) is in the effective address slot. What is undefined raises #UD; the decoder need not know.
+   */
   "mmx",
   "empty-mmx-state",
   "save-fx",
@@ -174,6 +179,8 @@ export const helperNames = [
   "store-mxcsr",
   /** A vector instruction that is done in TypeScript: vector operation number in immediate, slots as for `vector`, 8 bit immediate in `base`. */
   "vector-rare",
+  /** Not emitted by the decoder: a `vector` operation calls it, with its fields as they are, when the result or the MXCSR flags need more care than WebAssembly can give. */
+  "vector-exact",
 ] as const;
 
 /** Name of a helper. */
