@@ -222,6 +222,7 @@ export const endingHelpers: ReadonlySet<HelperName> = new Set<HelperName>([
   "load-segment",
   "load-far-pointer",
   "load-machine-status",
+  "clear-task-switched",
   "write-control-register",
   "write-debug-register",
   "invalidate-page",
