@@ -4,10 +4,13 @@
  * operation's operand fields can point to. Every value is little-endian.
  */
 
-/** General-purpose registers in encoding order, 8 bytes each. AH, CH, DH and BH are at slot + 1 of registers 0 to 3. */
-export const registersAt = 0x000;
 /** Temporaries of an instruction's operations: T0 to T7, 8 bytes each. No value survives an instruction. */
-export const temporariesAt = 0x080;
+export const temporariesAt = 0x000;
+/**
+ * General-purpose registers in encoding order, 8 bytes each. AH, CH, DH and BH are at slot + 1 of registers 0 to 3.
+ * NOTE: they are not at 0, because a helper's destination 0 means "none: the operand is in memory".
+ */
+export const registersAt = 0x040;
 /** Always zero: the slot of an absent base, index or segment. */
 export const zeroSlot = 0x0c0;
 /** RIP of the first instruction of the block that executes (RIP, EIP or IP; not linear). */
