@@ -14,7 +14,7 @@ export const helperNames = [
   "push",
   /** Pops `scale` bytes into d (partial write as a move would do it). */
   "pop",
-  /** POP to memory: base/index/… are those of the address, which is computed after RSP was raised (form in `destination`: 0 base, 1 full, 2 legacy; legacy bits in `source`). */
+  /** NOTE: not emitted any more: POP to memory is a load, a store and an addition to RSP. POP to memory: base/index/… are those of the address, which is computed after RSP was raised (form in `destination`: 0 base, 1 full, 2 legacy; legacy bits in `source`). */
   "pop-memory",
   "push-all",
   "pop-all",
@@ -30,13 +30,13 @@ export const helperNames = [
   "call-indirect",
   /** Near jump to s, cut to `scale` bytes. */
   "jump-indirect",
-  /** Near jump outside 64-bit mode whose target must be cut to 16 bits: immediate as for call-near. */
+  /** Near jump that no operation can do (operand size 16 in 64-bit mode, or too far): immediate as for call-near, cut to `scale` bytes. */
   "jump-near",
   /** Near return; immediate bytes are released. */
   "return-near",
   /** LOOP family with 16 or 32 bit address size: `source` is the condition (0 NE, 1 E, 2 plain, 3 CX zero), `destination` the address size in bytes, immediate the target's distance from the block's RIP. */
   "loop",
-  /** Conditional jump with 16 bit operand size: condition in `source`. */
+  /** As jump-near, with a condition in `source` (0 to 15). */
   "jump-if-near",
   /** ENTER: immediate = size | level << 16. */
   "enter",
@@ -122,6 +122,7 @@ export const helperNames = [
   "monitor-wait",
   "read-xcr",
   "write-xcr",
+  /** d = register; `source` 0: RDRAND, 1: RDSEED. */
   "read-random",
   "pause",
 
@@ -152,7 +153,6 @@ export const helperNames = [
   "ascii-adjust-divide",
   "decimal-adjust-add",
   "decimal-adjust-subtract",
-  "table-lookup",
   "set-al-from-carry",
   /** CRC32 r, r/m: d = register, s = operand slot, `scale` its size. */
   "crc32",
@@ -193,7 +193,7 @@ export function helperNumber(name: HelperName): number {
   return numbers.get(name) as number;
 }
 
-/** Helpers after which the decoder ends the block: they set RIP, or change what the following bytes mean or whether an interrupt may come. */
+/** Helpers after which the decoder ends the block (an `end` follows all but "raise", for the answer "next"): they set RIP, or change what the following bytes mean or whether an interrupt may come. */
 export const endingHelpers: ReadonlySet<HelperName> = new Set<HelperName>([
   "pop-flags",
   "pop-segment",

@@ -35,7 +35,7 @@ export interface VectorOperation {
   readonly immediate: boolean;
   /** ModRM.rm is the destination (and ModRM.reg the source): pextrb and its like, shifts by a constant. */
   readonly reversed: boolean;
-  /** The same opcode without the prefix 66 is an MMX instruction: the helper `mmx` gets this row's number. */
+  /** The same opcode without the prefix 66 is an MMX instruction (helper `mmx`). */
   readonly mmx: boolean;
   /** Implemented in TypeScript: goes by the helper `vector-rare`. */
   readonly rare: boolean;
