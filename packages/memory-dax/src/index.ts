@@ -1,1 +1,6 @@
-export {};
+/**
+ * Guest RAM on device DAX (`memory-backend-file` with `mem-path=/dev/daxX.Y`): it outlives the host kernel.
+ *
+ * @packageDocumentation
+ */
+export { type DaxHost, DaxMemoryProvider, takeApart } from "./dax-memory-provider.ts";

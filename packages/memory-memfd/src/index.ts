@@ -1,1 +1,6 @@
-export {};
+/**
+ * Guest RAM in a memfd (`memory-backend-memfd`, and `memory-backend-ram,share=on`): shared, without a name.
+ *
+ * @packageDocumentation
+ */
+export { MemfdMemoryProvider } from "./memfd-memory-provider.ts";

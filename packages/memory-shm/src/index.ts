@@ -1,1 +1,6 @@
-export {};
+/**
+ * Guest RAM in a file (`memory-backend-file`) on tmpfs, hugetlbfs or a disk, or in one without a name (`memory-backend-shm`).
+ *
+ * @packageDocumentation
+ */
+export { FileMemoryProvider } from "./file-memory-provider.ts";

@@ -27,7 +27,7 @@ export function createMemfd(name: string, options: MemfdOptions = {}): number {
  * Reserves room for a range of a file, so that stores through a mapping cannot run out of it (fallocate(2)). Contents
  * do not change.
  *
- * @throws {Error} with `code`: `ENOSPC` if there is not enough room, `EOPNOTSUPP` if the file system cannot do it.
+ * @throws {Error} with `code`: `ENOSPC` if there is not enough room, `ENOTSUP` if the file system cannot do it.
  */
 export function reserve(descriptor: number, offset: number, length: number): void {
   checked("fallocate", addon().fallocate(descriptor, 0, offset, length));
@@ -48,8 +48,9 @@ const lockTypes = { shared: 0, exclusive: 1, none: 2 } as const;
 /**
  * Takes, changes or releases a lock on a whole file; gives `false` if somebody has one that conflicts.
  *
- * The lock belongs to the open file description (fcntl(2) F_OFD_SETLK): it is released when the last copy of the
- * descriptor is closed, and conflicts with a second opening of the file in the same process too. It is advisory.
+ * The lock belongs to the open file description (fcntl(2) F_OFD_SETLK): it conflicts with a second opening of the
+ * file in the same process too, and ends when the last copy of the descriptor is closed and the last mapping that was
+ * made with it is gone. It is advisory.
  */
 export function tryLock(descriptor: number, type: keyof typeof lockTypes): boolean {
   try {

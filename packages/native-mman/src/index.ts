@@ -17,4 +17,5 @@ export { nativeErrors } from "./errors.ts";
 export * from "./lock-holder.ts";
 export * from "./mapped-memory.ts";
 export * from "./memory-map.ts";
+export * from "./reason.ts";
 export * from "./touched-ranges.ts";

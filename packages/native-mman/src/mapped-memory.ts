@@ -1,8 +1,9 @@
 import { closeSync, fdatasync } from "node:fs";
 import { promisify } from "node:util";
 import { type MemoryBacking, type MemorySupports, memoryErrors } from "@cpr/core";
-import { dataRangesOf } from "./descriptor.ts";
+import { dataRangesOf, tryLock } from "./descriptor.ts";
 import { addressOf, flushCache, mapOver, populate } from "./memory-map.ts";
+import { reasonOf } from "./reason.ts";
 import { touchedRangesOf } from "./touched-ranges.ts";
 
 /** What a {@link MappedMemory} is made from. */
@@ -75,7 +76,7 @@ export class MappedMemory implements MemoryBacking {
       try {
         populate(target);
       } catch (cause) {
-        throw memoryErrors.ERR_CPR_MEMORY_PREALLOC({ location, reason: (cause as Error).message }, { cause });
+        throw memoryErrors.ERR_CPR_MEMORY_PREALLOC({ location, reason: reasonOf(cause) }, { cause });
       }
     }
   }
@@ -88,8 +89,7 @@ export class MappedMemory implements MemoryBacking {
       try {
         await promisify(fdatasync)(descriptor);
       } catch (cause) {
-        const reason = (cause as Error).message;
-        throw memoryErrors.ERR_CPR_MEMORY_FLUSH({ location: this.location, reason }, { cause });
+        throw memoryErrors.ERR_CPR_MEMORY_FLUSH({ location: this.location, reason: reasonOf(cause) }, { cause });
       }
     } else if (this.#options.durability === "cache" && this.#target !== undefined) {
       flushCache(this.#target);
@@ -112,6 +112,8 @@ export class MappedMemory implements MemoryBacking {
     const descriptor = this.#descriptor;
     this.#descriptor = undefined;
     if (descriptor !== undefined) {
+      // NOTE: the mapping keeps the open file description, and so its lock, alive when the descriptor is closed.
+      tryLock(descriptor, "none");
       closeSync(descriptor);
     }
   }
@@ -124,7 +126,7 @@ export class MappedMemory implements MemoryBacking {
   }
 
   #refusal(cause: unknown): unknown {
-    const { code, message } = cause as NodeJS.ErrnoException;
+    const { code } = cause as NodeJS.ErrnoException;
     if (code === undefined) {
       return cause;
     }
@@ -132,10 +134,10 @@ export class MappedMemory implements MemoryBacking {
     const remedy =
       code === "ENOMEM"
         ? "Huge pages are reserved with `sysctl vm.nr_hugepages=COUNT`; other memory is limited by `ulimit -v`."
-        : code === "EOPNOTSUPP" && synchronous === true
+        : (code === "ENOTSUP" || code === "EOPNOTSUPP") && synchronous === true
           ? "Only a file system or device with DAX can do `pmem=on`."
           : undefined;
-    return memoryErrors.ERR_CPR_MEMORY_MAP({ location, reason: message, remedy }, { cause });
+    return memoryErrors.ERR_CPR_MEMORY_MAP({ location, reason: reasonOf(cause), remedy }, { cause });
   }
 }
 

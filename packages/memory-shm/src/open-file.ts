@@ -1,0 +1,162 @@
+import { randomUUID } from "node:crypto";
+import { closeSync, constants, fstatSync, ftruncateSync, openSync, type Stats, statSync, unlinkSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { type MemoryObjectOptions, memoryErrors } from "@cpr/core";
+import { findLockHolder, reasonOf, reserve, tryLock } from "@cpr/native-mman";
+import { type FileSystem, fileSystemOf } from "./file-system.ts";
+
+/** A file that is ready to be RAM: locked and of the right size. */
+export interface OpenFile {
+  readonly descriptor: number;
+  readonly fileSystem: FileSystem;
+  /** It can be found again by its path. */
+  readonly named: boolean;
+  readonly location: string;
+  /** `DEVICE:INODE`. */
+  readonly identity: string;
+}
+
+type FileProperties = Pick<MemoryObjectOptions, "size" | "prealloc" | "readonly">;
+
+const ownerOnly = 0o600;
+
+/**
+ * Opens the file of a path, or makes it, and locks it: exclusively if it is shared with the guest, else against
+ * those who would. On failure, the path is as it was.
+ */
+export function openNamed(path: string, properties: FileProperties, share: boolean): OpenFile {
+  const found = look(path);
+  if (found?.isDirectory() === true) {
+    return openUnnamed(path, properties);
+  }
+  if (found !== undefined && !found.isFile()) {
+    throw memoryErrors.ERR_CPR_MEMORY_KIND({ path, kind: kindOf(found) });
+  }
+  for (;;) {
+    const { descriptor, created } = openOrCreate(path, properties.readonly === true);
+    if (!tryLock(descriptor, share ? "exclusive" : "shared")) {
+      const pid = findLockHolder(fstatSync(descriptor));
+      closeSync(descriptor);
+      throw memoryErrors.ERR_CPR_MEMORY_BUSY({ path, pid });
+    }
+    try {
+      const { nlink, dev, ino } = fstatSync(descriptor);
+      if (nlink === 0) {
+        // Another process made the file, failed and removed it, between our opening and locking it.
+        closeSync(descriptor);
+        continue;
+      }
+      const fileSystem = fileSystemOf(path);
+      prepare(descriptor, path, fileSystem, share ? properties : { ...properties, prealloc: false });
+      return { descriptor, fileSystem, named: true, location: path, identity: `${dev}:${ino}` };
+    } catch (error) {
+      if (created) {
+        unlinkSync(path);
+      }
+      closeSync(descriptor);
+      throw error;
+    }
+  }
+}
+
+/** Makes a file in a directory that goes when it is closed. QEMU does so for a `mem-path` that is a directory. */
+export function openUnnamed(folder: string, properties: FileProperties): OpenFile {
+  const path = join(folder, `cpr-ram-${randomUUID()}`);
+  const { descriptor } = openOrCreate(path, false);
+  try {
+    unlinkSync(path);
+    const fileSystem = fileSystemOf(folder);
+    prepare(descriptor, folder, fileSystem, properties);
+    const { dev, ino } = fstatSync(descriptor);
+    return { descriptor, fileSystem, named: false, location: `${folder} (no name)`, identity: `${dev}:${ino}` };
+  } catch (error) {
+    closeSync(descriptor);
+    throw error;
+  }
+}
+
+function look(path: string): Stats | undefined {
+  try {
+    return statSync(path, { throwIfNoEntry: false });
+  } catch (cause) {
+    throw openFailure(path, cause);
+  }
+}
+
+function kindOf(found: Stats): string {
+  return found.isSocket()
+    ? "a socket"
+    : found.isFIFO()
+      ? "a FIFO"
+      : found.isBlockDevice()
+        ? "a block device"
+        : "a character device";
+}
+
+function openOrCreate(path: string, readOnly: boolean): { descriptor: number; created: boolean } {
+  const { O_CREAT, O_EXCL, O_RDONLY, O_RDWR } = constants;
+  for (;;) {
+    try {
+      return { descriptor: openSync(path, readOnly ? O_RDONLY : O_RDWR), created: false };
+    } catch (cause) {
+      if ((cause as NodeJS.ErrnoException).code !== "ENOENT" || readOnly) {
+        throw openFailure(path, cause);
+      }
+    }
+    try {
+      return { descriptor: openSync(path, O_RDWR | O_CREAT | O_EXCL, ownerOnly), created: true };
+    } catch (cause) {
+      // EEXIST: somebody else made it just now, so there is a file to open. A link to nowhere is no such file.
+      if (
+        (cause as NodeJS.ErrnoException).code !== "EEXIST" ||
+        statSync(path, { throwIfNoEntry: false }) === undefined
+      ) {
+        throw openFailure(path, cause);
+      }
+    }
+  }
+}
+
+function openFailure(path: string, cause: unknown): Error {
+  const { code } = cause as NodeJS.ErrnoException;
+  const remedy = code === "ENOENT" ? `Make the directory first: mkdir -p ${dirname(path)}` : undefined;
+  return memoryErrors.ERR_CPR_MEMORY_OPEN({ path, reason: reasonOf(cause), remedy }, { cause });
+}
+
+/** Gives an empty file its size, and refuses one of another size. */
+function prepare(descriptor: number, path: string, fileSystem: FileSystem, properties: FileProperties): void {
+  const { size, prealloc = false, readonly = false } = properties;
+  const { size: actual, blocks } = fstatSync(descriptor);
+  if (actual !== 0 && actual !== size) {
+    throw memoryErrors.ERR_CPR_MEMORY_FILE_SIZE({ path, size, actual });
+  }
+  const { hugePageSize, available } = fileSystem;
+  if (hugePageSize !== undefined && size % hugePageSize !== 0) {
+    throw memoryErrors.ERR_CPR_MEMORY_PAGE_SIZE({ location: path, size, pageSize: hugePageSize });
+  }
+  if (readonly) {
+    if (actual === 0) {
+      throw memoryErrors.ERR_CPR_MEMORY_FILE_SIZE({ path, size, actual });
+    }
+    return;
+  }
+  // Guest RAM that meets a full file system is a SIGBUS, which ends the process and loses the guest.
+  if (size - blocks * 512 > available) {
+    throw memoryErrors.ERR_CPR_MEMORY_NO_SPACE({ path, size, available });
+  }
+  try {
+    ftruncateSync(descriptor, size);
+    if (prealloc) {
+      reserve(descriptor, 0, size);
+    }
+  } catch (cause) {
+    const { code, syscall } = cause as NodeJS.ErrnoException;
+    // A file system that cannot reserve room is filled when the pages are populated.
+    if (syscall !== "fallocate" || (code !== "ENOTSUP" && code !== "ENOSYS")) {
+      ftruncateSync(descriptor, actual);
+      throw code === "ENOSPC" || code === "EFBIG" || code === "EDQUOT"
+        ? memoryErrors.ERR_CPR_MEMORY_NO_SPACE({ path, size }, { cause })
+        : openFailure(path, cause);
+    }
+  }
+}
