@@ -120,6 +120,6 @@ test.each([
 
 test("device numbers are taken apart as the C library does", () => {
   // makedev(0x12345, 0x6789a), and /dev/null
-  expect(takeApart(0x0001_2067_893_459a)).toEqual({ major: 0x12345, minor: 0x6789a });
+  expect(takeApart(0x0001_2000_6783_459a)).toEqual({ major: 0x12345, minor: 0x6789a });
   expect(takeApart(0x103)).toEqual({ major: 1, minor: 3 });
 });

@@ -208,15 +208,20 @@ describe("share=off", () => {
   });
 
   test("tells what the clone stored beside what the file has", async () => {
-    const descriptorless = Buffer.alloc(size);
-    writeFileSync(path, descriptorless.subarray(0, 4096), { flag: "w" });
-    writeFileSync(path, Buffer.alloc(0));
+    const template = await open();
+    const templateRam = guestRam();
+    template.mapInto(templateRam);
+    templateRam[2 * 4096] = 1;
+    await template.close();
     const backing = await open({ share: false });
     const ram = guestRam();
     backing.mapInto(ram);
-    expect(backing.dataRanges()).toEqual([]);
+    expect(backing.dataRanges()).toEqual([[2 * 4096, 3 * 4096]]);
     ram[5 * 4096] = 1;
-    expect(backing.dataRanges()).toEqual([[5 * 4096, 6 * 4096]]);
+    expect(backing.dataRanges()).toEqual([
+      [2 * 4096, 3 * 4096],
+      [5 * 4096, 6 * 4096],
+    ]);
   });
 
   test("and a VM that shares the file exclude each other", async () => {
