@@ -110,7 +110,7 @@ const bochs: LoopMachine = {
     writeFileSync(path("console"), "");
     const words = `TERM=vt100 script -qfc 'bochs -q -f ${path("bochsrc")} -rc ${path("commands")}' /dev/null </dev/null >/dev/null 2>&1`;
     // The console is a file, so that is what is read; Bochs writes each byte at once.
-    return timedLines("bash", ["-c", `${words} & tail -f ${path("console")}; kill %1`], isEnd);
+    return timedLines("bash", ["-c", `${words} & tail -f ${path("console")}`], isEnd);
   },
 };
 

@@ -22,13 +22,22 @@ export function timedLines(
     const started = performance.now();
     const child = spawn(command, words, {
       stdio: ["ignore", "pipe", "pipe"],
+      // A process group of its own, so that what it started ends with it.
+      detached: true,
       ...(directory === undefined ? {} : { cwd: directory }),
     });
+    const kill = (): void => {
+      try {
+        process.kill(-(child.pid as number), "SIGKILL");
+      } catch {
+        // It has ended by itself.
+      }
+    };
     const lines: TimedLine[] = [];
     let rest = "";
     let errors = "";
     const timer = setTimeout(() => {
-      child.kill("SIGKILL");
+      kill();
       reject(new Error(`${command} did not come to its end within ${seconds} s: ${errors}${rest}`));
     }, seconds * 1000);
     child.stderr.on("data", (bytes: Buffer) => {
@@ -41,7 +50,7 @@ export function timedLines(
       for (const part of parts) {
         const text = part.replaceAll("\r", "");
         lines.push({ text, at });
-        if (last(text)) child.kill("SIGKILL");
+        if (last(text)) kill();
       }
     });
     child.on("error", reject);
