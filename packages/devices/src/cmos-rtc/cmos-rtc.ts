@@ -3,6 +3,7 @@ import { isDeadline, restoreDeadline, saveDeadline } from "../deadline.ts";
 import { deviceErrors } from "../errors.ts";
 import { Properties } from "../properties.ts";
 import { stateCheckpoint } from "../state-checkpoint.ts";
+import { TickRate } from "../tick-rate.ts";
 import { decodeField, decodeHours, readTime, writeTime } from "./calendar.ts";
 import {
   alarmAny,
@@ -12,6 +13,7 @@ import {
   registerA,
   registerB,
   registerC,
+  timeBaseFrequency,
   updateWarning,
   validTime,
 } from "./registers.ts";
@@ -49,6 +51,7 @@ class CmosRtc implements Device {
   readonly #line: InterruptLine;
   readonly #secondTimer: Timer;
   readonly #periodicTimer: Timer;
+  readonly #timeBase = new TickRate(timeBaseFrequency);
   readonly #memory = new Uint8Array(memorySize);
   #index = 0;
   #offset = 0;
@@ -59,7 +62,7 @@ class CmosRtc implements Device {
     this.#clock = context.clock;
     this.#line = context.interrupt(new Properties(context).integer("irq", 15, 8));
     this.#secondTimer = context.timers.create(`${context.id}/second`, () => this.#secondPassed());
-    this.#periodicTimer = context.timers.create(`${context.id}/periodic`, (deadline) => this.#periodPassed(deadline));
+    this.#periodicTimer = context.timers.create(`${context.id}/periodic`, () => this.#periodPassed());
     context.bus.ports.claim(context.id, ports.base, 2, {
       // The index cannot be read back.
       read: (offset) => (offset === ports.data ? this.#read(this.#index) : 0xff),
@@ -250,33 +253,39 @@ class CmosRtc implements Device {
     this.#armSecond();
   }
 
-  /** Period of the periodic interrupt in nanoseconds, or undefined if the rate is 0. */
+  /** Period of the periodic interrupt in ticks of the time base, or undefined if there is none. */
   #period(): number | undefined {
     const rate = this.#get(register.a) & registerA.rate;
     if (rate === 0 || (this.#get(register.a) & registerA.divider) !== registerA.dividerNormal) {
       return undefined;
     }
-    // Rates 1 and 2 are those of 8 and 9 with the 32.768 kHz time base.
-    return (1e9 * 2 ** ((rate <= 2 ? rate + 7 : rate) - 1)) / 32_768;
+    // With the 32.768 kHz time base, rates 1 and 2 are those of 8 and 9.
+    return 2 ** ((rate <= 2 ? rate + 7 : rate) - 1);
   }
 
   #startPeriod(): void {
-    const period = this.#period();
-    if (period === undefined || (this.#get(register.b) & registerB.periodicInterrupt) === 0) {
+    if ((this.#get(register.b) & registerB.periodicInterrupt) === 0) {
       this.#periodicTimer.disarm();
     } else if (this.#periodicTimer.deadline === undefined) {
-      this.#periodicTimer.arm(Math.ceil(this.#clock.now() + period));
+      this.#armPeriod();
     }
   }
 
-  #periodPassed(deadline: number): void {
+  /** The divider chain runs on, so that periods end at whole multiples of themselves. */
+  #armPeriod(): void {
+    const period = this.#period();
+    if (period === undefined) {
+      this.#periodicTimer.disarm();
+    } else {
+      const passed = Math.floor(this.#timeBase.ticksAt(this.#clock.now()) / period);
+      this.#periodicTimer.arm(this.#timeBase.timeOf((passed + 1) * period));
+    }
+  }
+
+  #periodPassed(): void {
     this.#set(register.c, this.#get(register.c) | registerC.periodic);
     this.#updateLine();
-    const period = this.#period();
-    if (period !== undefined) {
-      const missed = Math.max(0, Math.floor((this.#clock.now() - deadline) / period));
-      this.#periodicTimer.arm(Math.ceil(deadline + (missed + 1) * period));
-    }
+    this.#armPeriod();
   }
 
   #updateLine(): void {

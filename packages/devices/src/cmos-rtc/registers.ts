@@ -48,3 +48,6 @@ export const memorySize = 128;
 
 /** How long before the change of the second the update-in-progress bit is set, in nanoseconds. */
 export const updateWarning = 244_000;
+
+/** Frequency of the clock's crystal in Hz. */
+export const timeBaseFrequency = 32_768;

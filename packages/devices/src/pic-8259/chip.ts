@@ -53,7 +53,8 @@ export class Chip {
       state.interruptRequest |= bit;
     } else {
       state.inputs &= ~bit;
-      if ((this.#levelInputs() & bit) !== 0) {
+      // What the slave asked for went away with its own request, so the master asks no longer either.
+      if (((this.#levelInputs() | this.#cascade) & bit) !== 0) {
         state.interruptRequest &= ~bit;
       }
     }
