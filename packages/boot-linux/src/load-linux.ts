@@ -57,7 +57,16 @@ export async function loadLinux(boot: LinuxBoot): Promise<ProcessorState> {
   const unpacked = await unpackPayload(kernel.image.payload, boot.kernelPath);
   return unpacked === undefined
     ? loadBzImage(boot, kernel.image)
-    : loadElf(boot, parseElf(unpacked, boot.kernelPath), kernel.image);
+    : loadElf(boot, parseUnpacked(unpacked, boot.kernelPath), kernel.image);
+}
+
+/** Not every format has a checksum, so what was unpacked from damaged bytes may look like anything. */
+function parseUnpacked(unpacked: Uint8Array, path: string): ElfImage {
+  try {
+    return parseElf(unpacked, path);
+  } catch (cause) {
+    throw bootErrors.ERR_CPR_KERNEL_DAMAGED({ path, reason: "what it unpacks to is not a kernel" }, { cause });
+  }
 }
 
 /** Facts by which {@link checkLinux} judges. */
