@@ -9,6 +9,8 @@ import {
   saveFxHelper,
   storeMxcsrHelper,
 } from "./state-image.ts";
+import { VectorUnit, vectorExactHelper } from "./vector-exact.ts";
+import { crc32Helper, vectorRareHelper } from "./vector-rare.ts";
 import { x87MemoryHelper } from "./x87-memory.ts";
 import { x87RegisterHelper } from "./x87-register.ts";
 import { X87Unit } from "./x87-unit.ts";
@@ -41,5 +43,8 @@ export function floatHelpers(processor: ProcessorCore): Helpers {
     "restore-extended": restoreExtendedHelper(unit),
     "load-mxcsr": loadMxcsrHelper(processor),
     "store-mxcsr": storeMxcsrHelper(processor),
+    "vector-exact": vectorExactHelper(new VectorUnit(processor)),
+    "vector-rare": vectorRareHelper(processor),
+    crc32: crc32Helper(processor),
   };
 }
