@@ -45,6 +45,7 @@ export * from "./stream/checkpoint-reader.ts";
 export * from "./stream/checkpoint-writer.ts";
 export * from "./stream/description-section.ts";
 export * from "./stream/format.ts";
+export * from "./stream-pipes.ts";
 export * from "./timer-queue.ts";
 export * from "./transport.ts";
 export * from "./virtual-machine.ts";

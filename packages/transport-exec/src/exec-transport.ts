@@ -1,0 +1,35 @@
+import type { Abortable, Transport, TransportSink, TransportSource, TransportUri } from "@cpr/core";
+import { injectable } from "@cpr/core/di";
+import { execErrors } from "./errors.ts";
+import { ExecSink } from "./exec-sink.ts";
+import { ExecSource } from "./exec-source.ts";
+
+/**
+ * Migration streams through a shell command: `exec:COMMAND`. The outgoing stream is the command's standard input, the
+ * incoming one its standard output. It stores as far as the command captures what it is given.
+ *
+ * NOTE: until a sink is committed, what the command has done so far is its own affair: `cat > file` has overwritten the
+ * file by then. A command that must not spoil an older checkpoint writes beside it and renames.
+ */
+@injectable()
+export class ExecTransport implements Transport {
+  readonly scheme = "exec";
+  readonly supports = { stores: true, seekable: false, passesDescriptors: false } as const;
+
+  async openSink(uri: TransportUri, { signal }: Abortable = {}): Promise<TransportSink> {
+    signal?.throwIfAborted();
+    return new ExecSink(uri.text, commandOf(uri), signal);
+  }
+
+  async openSource(uri: TransportUri, { signal }: Abortable = {}): Promise<TransportSource> {
+    signal?.throwIfAborted();
+    return new ExecSource(uri.text, commandOf(uri), signal);
+  }
+}
+
+function commandOf({ text, rest }: TransportUri): string {
+  if (rest.trim() === "") {
+    throw execErrors.ERR_CPR_EXEC_URI({ uri: text });
+  }
+  return rest;
+}

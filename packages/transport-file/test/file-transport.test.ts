@@ -1,0 +1,127 @@
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { transportUri } from "@cpr/testkit/fakes";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { FileTransport } from "../src/index.ts";
+
+const transport = new FileTransport();
+const bytes = new TextEncoder().encode("a stream");
+let folder = "";
+let path = "";
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "cpr-file-"));
+  path = join(folder, "vm.state");
+});
+
+afterEach(() => rm(folder, { recursive: true }));
+
+async function send(uri: string, contents: Uint8Array = bytes): Promise<void> {
+  const sink = await transport.openSink(transportUri(uri));
+  await sink.write(contents);
+  await sink.commit();
+}
+
+async function receive(uri: string): Promise<string> {
+  const source = await transport.openSource(transportUri(uri));
+  const buffer = new Uint8Array(100);
+  const count = await source.read(buffer);
+  await source.close();
+  return new TextDecoder().decode(buffer.subarray(0, count));
+}
+
+describe("file:PATH,offset=N", () => {
+  it.each([
+    ["0x10", 16],
+    ["10", 10],
+    ["1k", 1024],
+    ["1.5K", 1536],
+    ["1M", 1 << 20],
+    ["0", 0],
+  ])("reads the offset %s as QEMU does", async (text, offset) => {
+    await writeFile(path, "X".repeat(2 << 20));
+    await send(`file:${path},offset=${text}`);
+    const contents = await readFile(path, "latin1");
+    expect(contents).toBe(`${"X".repeat(offset)}a stream`);
+    expect(await receive(`file:${path},offset=${text}`)).toBe("a stream");
+  });
+
+  it.each(["0x20M", "", "M", "-1", "1.5", "1Q", "12 ", "1M,offset=2"])("refuses the offset '%s'", async (offset) => {
+    const uri = transportUri(`file:${path},offset=${offset}`);
+    const refusal = { code: "ERR_CPR_FILE_OFFSET", message: `file URI has bad offset ${offset}: Invalid argument` };
+    await expect(transport.openSink(uri)).rejects.toMatchObject(refusal);
+    await expect(transport.openSource(uri)).rejects.toMatchObject(refusal);
+    expect(await readdir(folder)).toEqual([]);
+  });
+
+  it("takes a comma that does not begin an offset as part of the path", async () => {
+    await send(`file:${path},more`);
+    expect(await readdir(folder)).toEqual(["vm.state,more"]);
+  });
+
+  it("keeps what stands below the offset when it is given up, and makes a hole where nothing was", async () => {
+    await writeFile(path, "header");
+    const sink = await transport.openSink(transportUri(`file:${path},offset=4096`));
+    await sink.write(bytes);
+    await sink.abort();
+    expect(await readFile(path, "latin1")).toBe("header");
+    await send(`file:${path},offset=4096`);
+    expect(await readFile(path, "latin1")).toBe(`${"header".padEnd(4096, "\0")}a stream`);
+  });
+});
+
+describe("file:PATH", () => {
+  it("makes a file that only its owner can read, and leaves nothing beside it", async () => {
+    await send(`file:${path}`);
+    expect((await stat(path)).mode & 0o777).toBe(0o600);
+    expect(await readdir(folder)).toEqual(["vm.state"]);
+  });
+
+  it("keeps the permissions of the file that it replaces", async () => {
+    await writeFile(path, "old");
+    await chmod(path, 0o640);
+    await send(`file:${path}`);
+    expect((await stat(path)).mode & 0o777).toBe(0o640);
+  });
+
+  it("replaces the target of a symbolic link, not the link", async () => {
+    await mkdir(join(folder, "elsewhere"));
+    await writeFile(join(folder, "elsewhere", "target"), "old");
+    await symlink(join(folder, "elsewhere", "target"), path);
+    await send(`file:${path}`);
+    expect(await readFile(join(folder, "elsewhere", "target"), "latin1")).toBe("a stream");
+    expect(await readdir(join(folder, "elsewhere"))).toEqual(["target"]);
+  });
+
+  it("writes to a device directly", async () => {
+    await send("file:/dev/null");
+    expect((await stat("/dev/null")).isCharacterDevice()).toBe(true);
+    expect(await receive("file:/dev/null")).toBe("");
+  });
+
+  it("tells that a disk is full, and leaves what was there before", async () => {
+    const sink = await transport.openSink(transportUri("file:/dev/full"));
+    await expect(sink.write(bytes)).rejects.toMatchObject({
+      code: "ERR_CPR_FILE_WRITE",
+      message: "Could not write '/dev/full': No space left on device",
+    });
+    await sink.abort();
+  });
+
+  it.each([
+    ["a folder", "", "Is a directory"],
+    ["a path through a file", "/file/vm.state", "Not a directory"],
+    ["a folder that is not there", "/none/vm.state", "No such file or directory"],
+  ])("refuses %s with the system's reason", async (_what, suffix, reason) => {
+    await writeFile(join(folder, "file"), "");
+    const uri = `file:${folder}${suffix}`;
+    for (const open of [transport.openSink, transport.openSource]) {
+      await expect(open(transportUri(uri))).rejects.toMatchObject({
+        code: "ERR_CPR_FILE_OPEN",
+        message: `Could not open '${folder}${suffix}': ${reason}`,
+        details: { uri },
+      });
+    }
+  });
+});

@@ -1,0 +1,56 @@
+import { defineError, defineErrors } from "@cpr/core";
+
+type SocketFailure = { readonly uri: string; readonly reason: string };
+
+/** What can go wrong with socket URIs. */
+export const socketErrors = defineErrors({
+  ERR_CPR_SOCKET_URI: defineError<{ uri: string; expected: string }>({
+    category: "usage",
+    when: "A `tcp:`, `unix:` or `vsock:` URI is malformed.",
+    message: ({ uri, expected }) => `'${uri}' is not ${expected}`,
+  }),
+  ERR_CPR_SOCKET_CONNECT: defineError<SocketFailure>({
+    category: "input",
+    when: "Nobody listens at the address of a socket URI, or it cannot be reached.",
+    message: ({ uri, reason }) => `Failed to connect to '${uri}': ${reason}`,
+    hint: () => "Start the receiving side first, with `-incoming` and the same URI.",
+  }),
+  ERR_CPR_SOCKET_LISTEN: defineError<SocketFailure>({
+    category: "input",
+    when: "The address of a socket URI cannot be listened at.",
+    message: ({ uri, reason }) => `Failed to listen at '${uri}': ${reason}`,
+  }),
+  ERR_CPR_SOCKET_BROKEN: defineError<SocketFailure>({
+    category: "input",
+    when: "The other side of a socket ended the connection too early.",
+    message: ({ uri, reason }) => `The connection to '${uri}' broke: ${reason}`,
+  }),
+  ERR_CPR_SOCKET_VSOCK: defineError<{ uri: string }>({
+    category: "host",
+    when: "A `vsock:` URI is used: Node cannot open such sockets.",
+    message: ({ uri }) => `'${uri}' cannot be used: vsock sockets are not available here`,
+    hint: () => "Use tcp:HOST:PORT or unix:PATH.",
+  }),
+});
+
+/** What the C library says for the error codes that users meet. */
+const reasons: Readonly<Record<string, string>> = {
+  EACCES: "Permission denied",
+  EADDRINUSE: "Address already in use",
+  EADDRNOTAVAIL: "Cannot assign requested address",
+  ECONNREFUSED: "Connection refused",
+  ECONNRESET: "Connection reset by peer",
+  EHOSTUNREACH: "No route to host",
+  EINVAL: "Invalid argument",
+  ENETUNREACH: "Network is unreachable",
+  ENOENT: "No such file or directory",
+  ENOTFOUND: "Name or service not known",
+  EPIPE: "Broken pipe",
+  ETIMEDOUT: "Connection timed out",
+};
+
+/** Why a socket operation failed, as people know it. */
+export function reasonOf(cause: unknown): string {
+  const code = (cause as NodeJS.ErrnoException | undefined)?.code ?? "";
+  return reasons[code] ?? (cause instanceof Error ? cause.message : String(cause));
+}
