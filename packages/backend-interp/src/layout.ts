@@ -95,6 +95,9 @@ export const fmaskAt = 0x2b0;
 /** u64: XCR0; 1 after reset. Only bits of float/'s `supportedXcr0` may be set. */
 export const xcr0At = 0x2b8;
 
+/** u32: the block that executes, stored when it is entered. */
+export const currentBlockAt = 0x2f8;
+
 /** x87: eight physical registers of 16 bytes (80-bit value in the low ten), then control, status, tag words. */
 export const x87RegistersAt = 0x300;
 export const x87ControlAt = 0x380;
@@ -111,6 +114,8 @@ export const x87DataPointerAt = 0x398;
 export const xmmAt = 0x400;
 /** 16-byte temporaries of vector operations: V0 to V3. */
 export const vectorTemporariesAt = 0x500;
+/** 16 bytes that conversions between MMX and XMM registers work on. */
+export const conversionScratchAt = 0x540;
 
 /**
  * TLB: two halves (supervisor, user), direct-mapped by linear page number. Entry: tagRead u64, tagWrite u64, addend u64,

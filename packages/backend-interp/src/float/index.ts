@@ -1,4 +1,5 @@
 /** Floating point and its state: x87, MMX, FXSAVE and XSAVE, and the vector instructions that run in TypeScript. */
+import { emptyMmxHelper, mmxHelper } from "./mmx.ts";
 import { helperResult } from "../operations.ts";
 import type { Helpers, ProcessorCore } from "../processor-interface.ts";
 import {
@@ -10,7 +11,7 @@ import {
   storeMxcsrHelper,
 } from "./state-image.ts";
 import { VectorUnit, vectorExactHelper } from "./vector-exact.ts";
-import { crc32Helper, vectorRareHelper } from "./vector-rare.ts";
+import { vectorRareHelper } from "./vector-rare.ts";
 import { x87MemoryHelper } from "./x87-memory.ts";
 import { x87RegisterHelper } from "./x87-register.ts";
 import { X87Unit } from "./x87-unit.ts";
@@ -28,6 +29,7 @@ export {
 /** The helpers of this folder for a processor. */
 export function floatHelpers(processor: ProcessorCore): Helpers {
   const unit = new X87Unit(processor);
+  const vectors = new VectorUnit(processor);
   const saveExtended = saveExtendedHelper(unit);
   return {
     "x87-register": x87RegisterHelper(unit),
@@ -36,6 +38,8 @@ export function floatHelpers(processor: ProcessorCore): Helpers {
       unit.wait();
       return helperResult.next;
     },
+    mmx: mmxHelper(unit, vectors),
+    "empty-mmx-state": emptyMmxHelper(unit),
     "save-fx": saveFxHelper(unit),
     "restore-fx": restoreFxHelper(unit),
     "save-extended": saveExtended,
@@ -43,8 +47,7 @@ export function floatHelpers(processor: ProcessorCore): Helpers {
     "restore-extended": restoreExtendedHelper(unit),
     "load-mxcsr": loadMxcsrHelper(processor),
     "store-mxcsr": storeMxcsrHelper(processor),
-    "vector-exact": vectorExactHelper(new VectorUnit(processor)),
+    "vector-exact": vectorExactHelper(vectors),
     "vector-rare": vectorRareHelper(processor),
-    crc32: crc32Helper(processor),
   };
 }

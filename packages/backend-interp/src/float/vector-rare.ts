@@ -1,4 +1,4 @@
-/** Vector instructions that are rare and bulky: string comparisons, carry-less multiplication, masked stores; and CRC32. */
+/** Vector instructions that are rare and bulky: string comparisons, carry-less multiplication, masked stores. */
 import { effectiveAddressSlot, registersAt, xmmAt } from "../layout.ts";
 import { field, helperResult } from "../operations.ts";
 import type { Helper, ProcessorCore } from "../processor-interface.ts";
@@ -148,29 +148,6 @@ export function vectorRareHelper(processor: ProcessorCore): Helper {
     else if (name === "pclmulqdq") multiplyCarryless(processor, d, s, immediate);
     else if (name?.startsWith("pcmp")) compareStrings(processor, name, d, s, immediate);
     else processor.raise(6);
-    return helperResult.next;
-  };
-}
-
-/** The Castagnoli polynomial, bits reversed. */
-const crcTable = Uint32Array.from({ length: 256 }, (_, byte) => {
-  let value = byte;
-  for (let bit = 0; bit < 8; bit++) value = value & 1 ? (value >>> 1) ^ 0x82f63b78 : value >>> 1;
-  return value;
-});
-
-/** Helper `crc32`: accumulates 1, 2, 4 or 8 bytes; the destination's upper half is cleared. */
-export function crc32Helper(processor: ProcessorCore): Helper {
-  const { u8, u32, u64 } = processor.core;
-  return (operation) => {
-    const d = u32[(operation + field.destination) >> 2] as number;
-    const s = u32[(operation + field.source) >> 2] as number;
-    const size = u8[operation + field.scale] as number;
-    let crc = u32[d >> 2] as number;
-    for (let byte = 0; byte < size; byte++) {
-      crc = (crc >>> 8) ^ (crcTable[(crc ^ (u8[s + byte] as number)) & 0xff] as number);
-    }
-    u64[d >> 3] = BigInt(crc >>> 0);
     return helperResult.next;
   };
 }
