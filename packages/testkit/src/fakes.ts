@@ -6,9 +6,11 @@
  */
 export * from "./fakes/fake-device-context.ts";
 export * from "./fakes/manual-clock.ts";
+export * from "./fakes/manual-interrupts.ts";
 export * from "./fakes/memory-transport.ts";
 export * from "./fakes/pipe-transport.ts";
 export * from "./fakes/recording-bus.ts";
 export * from "./fakes/recording-character-device.ts";
 export * from "./fakes/recording-interrupt-line.ts";
+export * from "./fakes/stoppable-clock.ts";
 export * from "./fakes/transport-uri.ts";
