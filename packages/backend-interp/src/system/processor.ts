@@ -1,0 +1,667 @@
+import type { Bus, ProcessorInterrupts, RamRegion, VirtualClock } from "@cpr/core";
+import { tscFrequency } from "@cpr/core";
+import { BlockCache } from "../code-cache.ts";
+import { modeFor } from "../decode/mode.ts";
+import { floatHelpers } from "../float/index.ts";
+import { type HelperName, helperNames } from "../helper-names.ts";
+import type { CoreExports, CoreFunctions } from "../imports.ts";
+import {
+  blockRipSlot,
+  budgetAt,
+  budgetWithheldAt,
+  currentOperationAt,
+  interruptShadowAt,
+  jumpCacheAt,
+  jumpCacheEntries,
+  jumpCacheEntrySize,
+  jumpKeyAt,
+  modeAt,
+  privilegeAt,
+  registersAt,
+  slowAddressSlot,
+  tlbAt,
+  tlbBaseAt,
+  tlbHalfSize,
+  zeroSlot,
+} from "../layout.ts";
+import { field, operationKind } from "../operations.ts";
+import type { CodeCache, CoreMemory, Helper, Mode, RamViews } from "../processor-interface.ts";
+import { attribute, flag, segment, vector } from "./architecture.ts";
+import { Breakpoints } from "./breakpoints.ts";
+import { controlRegisterHelpers } from "./control-registers.ts";
+import { createCoreMemory, createRamViews } from "./core-memory.ts";
+import { cpr64v2, type ProcessorFeatures } from "./cpu-model.ts";
+import { deliverEvent } from "./event-delivery.ts";
+import { farTransferHelpers } from "./far-transfers.ts";
+import { readFlags, storeFlags } from "./flags.ts";
+import { PendingFault } from "./guest-fault.ts";
+import { integerHelpers } from "./integer.ts";
+import { interruptReturnHelpers } from "./interrupt-return.ts";
+import { interruptHelpers } from "./interrupts.ts";
+import { PagedMemory } from "./linear-memory.ts";
+import { machineHelpers } from "./machine-instructions.ts";
+import { ModelSpecificRegisters } from "./msr.ts";
+import { nearTransferHelpers } from "./near-transfers.ts";
+import { PageWalker } from "./paging.ts";
+import { PhysicalMemory } from "./physical-memory.ts";
+import { portHelpers } from "./port-io.ts";
+import { describeRegisters } from "./register-report.ts";
+import { Registers } from "./registers.ts";
+import { resetRegisters, startAt } from "./reset.ts";
+import { segmentHelpers } from "./segments.ts";
+import { withinLimit } from "./stack.ts";
+import { stackHelpers } from "./stack-instructions.ts";
+import { stringHelpers } from "./strings.ts";
+import { systemCallHelpers } from "./system-calls.ts";
+import type { EventKind, SystemProcessor } from "./system-processor.ts";
+import { TranslationBuffer } from "./translation-buffer.ts";
+
+/** What a processor is made from. */
+export interface ProcessorOptions {
+  readonly index: number;
+  readonly ram: WebAssembly.Memory;
+  /** Bytes of {@link ram} that are the guest's. */
+  readonly ramSize: number;
+  readonly regions: readonly RamRegion[];
+  readonly bus: Bus;
+  readonly clock: VirtualClock;
+  readonly features?: ProcessorFeatures;
+  /** Makes the WebAssembly core over the two memories. */
+  readonly instantiate: (core: WebAssembly.Memory, ram: WebAssembly.Memory, functions: CoreFunctions) => CoreExports;
+}
+
+/** Whether a processor executes: KVM's mp_state values, and one for what follows a triple fault. */
+export const activity = { running: 0, uninitialized: 1, waitingForStartup: 2, halted: 3, shutdown: 4 } as const;
+export type Activity = (typeof activity)[keyof typeof activity];
+
+/** Why {@link Processor.run} returned. */
+export type RunOutcome = "budget" | "idle" | "shutdown";
+
+/** Exceptions that make a double fault of each other (Intel SDM Vol. 3A table 6-5). */
+const contributory: ReadonlySet<number> = new Set([0, 10, 11, 12, 13]);
+
+/** Operations of the core that access the stack without naming it. */
+const stackKinds: ReadonlySet<number> = new Set(
+  (["push64", "pop64", "call64", "return64", "call-indirect64"] as const).map(operationKind),
+);
+
+/** The low bits of the jump key are the mode's number. */
+const generationShift = 8;
+const generations = 1 << 24;
+
+/** So many pages are remembered as fetched from before the jump cache starts afresh. */
+const mostFetchedPages = 0x1_0000;
+
+/** One vCPU: its registers, its memory, its decoded code, and the loop that executes it. */
+export class Processor implements SystemProcessor {
+  readonly index: number;
+  readonly features: ProcessorFeatures;
+  readonly core: CoreMemory;
+  readonly ram: RamViews;
+  readonly bus: Bus;
+  readonly clock: VirtualClock;
+  readonly registers: Registers;
+  readonly physical: PhysicalMemory;
+  readonly walker: PageWalker;
+  readonly translations: TranslationBuffer;
+  readonly linear: PagedMemory;
+  readonly code: CodeCache;
+  readonly modelRegisters: ModelSpecificRegisters;
+  mode: Mode;
+  activity: Activity = activity.running;
+  nmiMasked = false;
+  nmiPending = false;
+  /** Instructions executed so far. */
+  executed = 0;
+  /** Registers at the moment of a triple fault. */
+  shutdownReport = "";
+
+  readonly #fault = new PendingFault();
+  readonly #breakpoints: Breakpoints;
+  readonly #helpers: readonly Helper[];
+  readonly #exports: CoreExports;
+  #interrupts: ProcessorInterrupts | undefined;
+  #timeStampOffset = 0n;
+  /** An instruction is being fetched: a fault is that of the instruction at `ripSlot`. */
+  #fetching = false;
+  /** Budget that is left when the instruction behind a STI or MOV SS has not executed yet. */
+  #shadowMark = 0;
+  /** An event was delivered by the instruction itself, so that no single-step trap follows it. */
+  #delivered = false;
+  #stopRequested = false;
+  #supervisorGeneration = 1;
+  #userGeneration = 1;
+  /** Instructions were fetched at a supervisor level from a page that is not global. */
+  #fetchedFromPrivatePage = false;
+  /** Linear pages that jump cache entries may lead to. */
+  readonly #fetchedPages = new Set<number>();
+
+  constructor(options: ProcessorOptions) {
+    this.index = options.index;
+    this.features = options.features ?? cpr64v2;
+    this.bus = options.bus;
+    this.clock = options.clock;
+    this.core = createCoreMemory();
+    this.ram = createRamViews(options.ram, options.ramSize);
+    this.registers = new Registers(this.core);
+    this.physical = new PhysicalMemory(this.ram, options.regions, options.bus.mmio);
+    this.translations = new TranslationBuffer(this.core);
+    this.walker = new PageWalker(this.core, this.physical, () => this.code);
+    this.mode = modeFor(this.core);
+    this.#breakpoints = new Breakpoints(this.registers);
+    this.modelRegisters = new ModelSpecificRegisters(this);
+    this.linear = new PagedMemory(this);
+    this.code = new BlockCache(this);
+    this.#helpers = this.#collectHelpers();
+    const { linear } = this;
+    const helpers = this.#helpers;
+    this.#exports = options.instantiate(this.core.memory, options.ram, {
+      resolve: (linkAt) => {
+        this.#fetching = true;
+        const block = this.code.resolve(linkAt);
+        this.#fetching = false;
+        return block;
+      },
+      helper: (number, operation) => (helpers[number] as Helper)(operation),
+      slowLoad: (size) => linear.slowLoad(size),
+      slowStore: (size) => linear.slowStore(size),
+      slowModify: (size) => linear.slowModify(size),
+      slowStoreBack: (size) => linear.slowStoreBack(size),
+      raise: (number, errorCode) => this.raise(number, errorCode < 0 ? undefined : errorCode),
+      checkSegment: (index, size, write) =>
+        this.#checkSegment(index, this.core.u32[slowAddressSlot >> 2] as number, size, write !== 0),
+    });
+    resetRegisters(this, false);
+  }
+
+  #collectHelpers(): readonly Helper[] {
+    const all = {
+      ...stackHelpers(this),
+      ...nearTransferHelpers(this),
+      ...farTransferHelpers(this),
+      ...interruptReturnHelpers(this),
+      ...interruptHelpers(this),
+      ...systemCallHelpers(this),
+      ...segmentHelpers(this),
+      ...controlRegisterHelpers(this),
+      ...machineHelpers(this),
+      ...portHelpers(this),
+      ...stringHelpers(this),
+      ...integerHelpers(this),
+      ...floatHelpers(this),
+    };
+    return helperNames.map(
+      (name: HelperName) =>
+        all[name] ??
+        (() => {
+          throw new Error(`the interpreter lacks the helper '${name}'`);
+        }),
+    );
+  }
+
+  // Execution.
+
+  get interrupts(): ProcessorInterrupts | undefined {
+    return this.#interrupts;
+  }
+  attachInterrupts(interrupts: ProcessorInterrupts): void {
+    this.#interrupts = interrupts;
+    interrupts.timestampOffset = this.#timeStampOffset;
+    interrupts.onChange = () => this.forceReturn();
+  }
+
+  /** Makes {@link run} return at the next block. */
+  requestStop(): void {
+    this.#stopRequested = true;
+    this.forceReturn();
+  }
+
+  forceReturn(): void {
+    const { i32 } = this.core;
+    const left = i32[budgetAt >> 2] as number;
+    if (left >= 0) {
+      i32[budgetWithheldAt >> 2] = (i32[budgetWithheldAt >> 2] as number) + left + 1;
+      i32[budgetAt >> 2] = -1;
+    }
+  }
+
+  /**
+   * Executes about `instructions` instructions, and delivers events between them. Stops early when the processor has
+   * nothing to do (`idle`, `shutdown`), and with `budget` when {@link requestStop} was called.
+   */
+  run(instructions: number): RunOutcome {
+    const start = this.executed;
+    this.#stopRequested = false;
+    for (;;) {
+      this.#takeEvents();
+      if (this.activity !== activity.running) {
+        return this.activity === activity.shutdown ? "shutdown" : "idle";
+      }
+      const left = instructions - (this.executed - start);
+      if (left <= 0 || this.#stopRequested) return "budget";
+      const shadow = this.core.u32[interruptShadowAt >> 2] !== 0;
+      if (this.singleStepping || shadow) {
+        this.#executeOne();
+      } else if (this.#execute(0, left) === 0) {
+        return "budget";
+      }
+    }
+  }
+
+  /** Executes one instruction, or delivers one event. Returns false if the processor has nothing to do. */
+  step(): boolean {
+    this.#takeEvents();
+    if (this.activity !== activity.running) return false;
+    this.#executeOne();
+    return true;
+  }
+
+  /** Whether an event waits that ends HLT. */
+  hasWork(): boolean {
+    this.#collectEvents();
+    if (this.activity === activity.running) return true;
+    if (this.activity !== activity.halted) return false;
+    return (this.nmiPending && !this.nmiMasked) || this.#interruptDeliverable();
+  }
+
+  /** Lets WebAssembly execute. Returns how many instructions it completed, at least 1 if an event was delivered. */
+  #execute(block: number, budget: number): number {
+    const { i32, u32 } = this.core;
+    i32[budgetAt >> 2] = budget;
+    i32[budgetWithheldAt >> 2] = 0;
+    this.#shadowMark = budget;
+    let faulted = false;
+    try {
+      this.#exports.run(block);
+    } catch (thrown) {
+      if (thrown !== this.#fault) throw thrown;
+      faulted = true;
+      this.#locateFault();
+    }
+    const left = (i32[budgetAt >> 2] as number) + (i32[budgetWithheldAt >> 2] as number);
+    const forced = (i32[budgetWithheldAt >> 2] as number) !== 0;
+    // NOTE: nothing outside `run` may find a budget that it could withhold from.
+    i32[budgetAt >> 2] = -1;
+    const executed = budget - left;
+    this.executed += executed;
+    if (left !== this.#shadowMark) u32[interruptShadowAt >> 2] = 0;
+    if (faulted) this.#deliverException(this.#fault.vector, this.#fault.errorCode);
+    return faulted || forced ? Math.max(executed, 1) : executed;
+  }
+
+  /** After a fault: RIP is that of the instruction, and what was not executed of its block goes back to the budget. */
+  #locateFault(): void {
+    const { u32, i32 } = this.core;
+    if (this.#fetching) {
+      this.#fetching = false;
+      return;
+    }
+    const operation = u32[currentOperationAt >> 2] as number;
+    i32[budgetAt >> 2] = (i32[budgetAt >> 2] as number) + this.#exports.unfinishedInstructions(operation);
+    this.registers.rip = this.instructionPointer(operation);
+  }
+
+  /** One instruction, with the traps that may come before and after it. */
+  #executeOne(): void {
+    const { registers } = this;
+    const trap = (registers.systemFlags & flag.trap) !== 0;
+    const breakpoints = this.#breakpoints;
+    if (breakpoints.enabled && (registers.systemFlags & flag.resume) === 0) {
+      const met = breakpoints.atInstruction(this.#linearInstructionPointer());
+      if (met !== 0) {
+        this.#debugException(met);
+        return;
+      }
+    }
+    breakpoints.met = 0;
+    this.#delivered = false;
+    let block: number;
+    this.#fetching = true;
+    try {
+      block = this.code.resolveSingle();
+    } catch (thrown) {
+      this.#fetching = false;
+      if (thrown !== this.#fault) throw thrown;
+      this.#deliverException(this.#fault.vector, this.#fault.errorCode);
+      return;
+    }
+    this.#fetching = false;
+    const before = this.executed;
+    this.#execute(block, 1);
+    if (this.executed === before) return;
+    registers.systemFlags &= ~flag.resume;
+    // NOTE: the trap of an instruction that loads SS is lost, like everything in its shadow.
+    const blocked = this.core.u32[interruptShadowAt >> 2] === 2;
+    const stepped = trap && !this.#delivered && !blocked;
+    if (stepped || breakpoints.met !== 0) {
+      this.#debugException(breakpoints.met | (stepped ? 0x4000 : 0));
+    }
+  }
+
+  #linearInstructionPointer(): bigint {
+    const { registers } = this;
+    return this.mode.long ? registers.rip : BigInt.asUintN(32, registers.segmentBase(segment.cs) + registers.rip);
+  }
+
+  #debugException(status: number): void {
+    const { registers } = this;
+    registers.setDebug(6, (registers.debug(6) & ~0xfn) | BigInt(status));
+    this.#deliverException(vector.debug, undefined);
+  }
+
+  get singleStepping(): boolean {
+    return this.#breakpoints.enabled || (this.registers.systemFlags & flag.trap) !== 0;
+  }
+
+  // Events.
+
+  #interruptDeliverable(): boolean {
+    return (
+      (this.registers.systemFlags & flag.interrupt) !== 0 &&
+      this.core.u32[interruptShadowAt >> 2] === 0 &&
+      this.#interrupts !== undefined &&
+      this.#interrupts.pending()
+    );
+  }
+
+  /** Takes NMI, INIT and start-up IPIs from the local APIC. */
+  #collectEvents(): void {
+    for (;;) {
+      const event = this.#interrupts?.takeEvent();
+      if (event === undefined) return;
+      if (event.kind === "nmi") {
+        this.nmiPending = true;
+      } else if (event.kind === "init") {
+        resetRegisters(this, true);
+        this.nmiMasked = false;
+        this.nmiPending = false;
+        // The bootstrap processor begins again at the reset vector, the others wait (Intel SDM Vol. 3A §9.4.1).
+        this.activity = this.index === 0 ? activity.running : activity.waitingForStartup;
+      } else if (this.activity === activity.waitingForStartup) {
+        startAt(this, event.vector);
+        this.activity = activity.running;
+      }
+    }
+  }
+
+  /** Delivers what waits and may be delivered; wakes the processor from HLT. */
+  #takeEvents(): void {
+    this.#collectEvents();
+    if (this.activity !== activity.running && this.activity !== activity.halted) return;
+    const shadow = this.core.u32[interruptShadowAt >> 2] as number;
+    if (this.nmiPending && !this.nmiMasked && shadow === 0) {
+      this.nmiPending = false;
+      this.nmiMasked = true;
+      this.activity = activity.running;
+      this.#deliverExternal(vector.nonMaskable, "nmi");
+    }
+    // NOTE: a second interrupt may be acknowledged right behind the first only if its handler has interrupts enabled.
+    while (!this.isShutDown && this.#interruptDeliverable()) {
+      this.activity = activity.running;
+      this.#deliverExternal((this.#interrupts as ProcessorInterrupts).acknowledge(), "interrupt");
+    }
+  }
+
+  /** After a triple fault. */
+  get isShutDown(): boolean {
+    return this.activity === activity.shutdown;
+  }
+
+  #deliverExternal(number: number, kind: "interrupt" | "nmi"): void {
+    try {
+      this.deliver(number, kind, undefined, this.registers.rip);
+    } catch (thrown) {
+      if (thrown !== this.#fault) throw thrown;
+      this.#deliverException(this.#fault.vector, this.#fault.errorCode);
+    }
+  }
+
+  /** Delivers an exception at `ripSlot`; what goes wrong becomes the next exception, a double fault, or the end. */
+  #deliverException(number: number, errorCode: number | undefined): void {
+    const fault = this.#fault;
+    let current = number;
+    let code = errorCode;
+    for (;;) {
+      try {
+        this.deliver(current, "exception", code, this.registers.rip);
+        return;
+      } catch (thrown) {
+        if (thrown !== fault) throw thrown;
+        const second = fault.vector;
+        const severe = contributory.has(second) || second === vector.pageFault;
+        if (current === vector.doubleFault && severe) {
+          this.activity = activity.shutdown;
+          this.shutdownReport = describeRegisters(this);
+          return;
+        }
+        const doubled =
+          (contributory.has(current) && contributory.has(second)) || (current === vector.pageFault && severe);
+        current = doubled ? vector.doubleFault : second;
+        code = doubled ? 0 : fault.errorCode;
+      }
+    }
+  }
+
+  deliver(number: number, kind: EventKind, errorCode: number | undefined, returnAddress: bigint): void {
+    deliverEvent(this, number, kind, errorCode, returnAddress);
+    this.core.u32[interruptShadowAt >> 2] = 0;
+    this.#delivered = true;
+  }
+
+  halt(): void {
+    this.activity = activity.halted;
+  }
+
+  unmaskNmi(): void {
+    this.nmiMasked = false;
+    if (this.nmiPending) this.forceReturn();
+  }
+
+  setInterruptShadow(kind: 1 | 2): void {
+    const { u32, i32 } = this.core;
+    u32[interruptShadowAt >> 2] = kind;
+    this.#shadowMark = (i32[budgetAt >> 2] as number) + (i32[budgetWithheldAt >> 2] as number);
+    if (kind === 1) this.#interruptsEnabled();
+  }
+
+  #interruptsEnabled(): void {
+    if (this.#interrupts?.pending() === true) this.forceReturn();
+  }
+
+  // Faults.
+
+  raise(number: number, errorCode?: number): never {
+    this.#fault.vector = number;
+    this.#fault.errorCode = errorCode;
+    throw this.#fault;
+  }
+
+  raisePageFault(high: number, low: number, errorCode: number): never {
+    this.registers.cr2 = (BigInt(high) << 32n) | BigInt(low);
+    return this.raise(vector.pageFault, errorCode);
+  }
+
+  raiseNotCanonical(): never {
+    return this.raise(!this.#fetching && this.#accessesStack() ? vector.stackFault : vector.generalProtection, 0);
+  }
+
+  /** Whether the operation that executes addresses memory by RSP or RBP, without FS or GS. */
+  #accessesStack(): boolean {
+    const { u32, u16 } = this.core;
+    const operation = u32[currentOperationAt >> 2] as number;
+    if (operation === 0) return false;
+    if (stackKinds.has(u16[(operation + field.kind) >> 1] as number)) return true;
+    const base = u32[(operation + field.base) >> 2] as number;
+    const byStack = base === registersAt + 4 * 8 || base === registersAt + 5 * 8;
+    return byStack && u32[(operation + field.segment) >> 2] === zeroSlot;
+  }
+
+  checkSegment(index: number, offset: bigint, size: number, write: boolean): void {
+    this.#checkSegment(index, Number(offset & 0xffff_ffffn), size, write);
+  }
+
+  #checkSegment(index: number, offset: number, size: number, write: boolean): void {
+    const { registers } = this;
+    const attributes = registers.segmentAttributes(index);
+    const isCode = (attributes & attribute.code) !== 0;
+    const readWrite = (attributes & attribute.readWrite) !== 0;
+    let allowed = withinLimit(registers.segmentLimit(index), attributes, offset, size);
+    if (registers.protectedMode) {
+      allowed &&= !registers.segmentUnusable(index) && (write ? !isCode && readWrite : !isCode || readWrite);
+    }
+    if (!allowed) {
+      this.raise(index === segment.ss ? vector.stackFault : vector.generalProtection, 0);
+    }
+  }
+
+  // Registers with effects.
+
+  readFlags(): number {
+    return readFlags(this.core.u32);
+  }
+
+  writeFlags(flags: number): void {
+    const { u32 } = this.core;
+    const before = this.registers.systemFlags;
+    // RF matters only to breakpoints; kept when there are none, it would show in stored flags.
+    storeFlags(u32, this.#breakpoints.enabled ? flags : flags & ~flag.resume);
+    const set = flags & ~before;
+    if ((set & flag.interrupt) !== 0) this.#interruptsEnabled();
+    if ((flags & flag.trap) !== 0) this.forceReturn();
+  }
+
+  blockInstructionPointer(): bigint {
+    return this.core.u64[blockRipSlot >> 3] as bigint;
+  }
+  instructionPointer(operation: number): bigint {
+    return this.#pointerAt(this.core.u16[(operation + field.instructionOffset) >> 1] as number);
+  }
+  nextInstructionPointer(operation: number): bigint {
+    const offset = this.core.u16[(operation + field.instructionOffset) >> 1] as number;
+    return this.#pointerAt(offset + (this.core.i32[(operation + field.displacement) >> 2] as number));
+  }
+  #pointerAt(offset: number): bigint {
+    const pointer = (this.core.u64[blockRipSlot >> 3] as bigint) + BigInt(offset);
+    return BigInt.asUintN(this.mode.long ? 64 : 32, pointer);
+  }
+
+  setPrivilege(level: number): void {
+    this.core.u32[privilegeAt >> 2] = level;
+  }
+
+  modeChanged(): void {
+    const { core } = this;
+    this.mode = modeFor(core);
+    core.u32[modeAt >> 2] = this.mode.number;
+    core.u32[tlbBaseAt >> 2] = this.mode.user ? tlbAt + tlbHalfSize : tlbAt;
+    this.#updateJumpKey();
+  }
+
+  #updateJumpKey(): void {
+    const generation = this.mode.user ? this.#userGeneration : this.#supervisorGeneration;
+    this.core.u32[jumpKeyAt >> 2] = (generation << generationShift) | this.mode.number;
+  }
+
+  // Translations.
+
+  flushTranslations(keepGlobal: boolean): void {
+    this.translations.flush(keepGlobal);
+    this.#userGeneration += 1;
+    if (!keepGlobal || this.#fetchedFromPrivatePage) {
+      this.#supervisorGeneration += 1;
+      this.#fetchedFromPrivatePage = false;
+      this.#fetchedPages.clear();
+    }
+    if (this.#userGeneration >= generations || this.#supervisorGeneration >= generations) {
+      this.#userGeneration = 1;
+      this.#supervisorGeneration = 1;
+      this.#clearJumpCache(() => true);
+    }
+    this.#updateJumpKey();
+  }
+
+  invalidatePage(address: bigint): void {
+    const low = Number(address & 0xffff_ffffn);
+    const high = Number((address >> 32n) & 0xffff_ffffn);
+    const large = this.translations.invalidate(high, low);
+    if (large) {
+      this.#supervisorGeneration += 1;
+      this.#userGeneration += 1;
+      this.#updateJumpKey();
+    } else if (this.#fetchedPages.delete(high * 0x10_0000 + (low >>> 12))) {
+      const page = (low & ~0xfff) >>> 0;
+      this.#clearJumpCache((entryHigh, entryLow) => entryHigh === high && (entryLow & ~0xfff) >>> 0 === page);
+    }
+  }
+
+  #clearJumpCache(matches: (high: number, low: number) => boolean): void {
+    const { u32 } = this.core;
+    const end = (jumpCacheAt + jumpCacheEntries * jumpCacheEntrySize) >> 2;
+    for (let entry = jumpCacheAt >> 2; entry < end; entry += jumpCacheEntrySize >> 2) {
+      if (matches(u32[entry + 1] as number, u32[entry] as number)) u32[entry + 2] = 0;
+    }
+  }
+
+  fetchedFrom(high: number, low: number, global: boolean): void {
+    if (this.#fetchedPages.size > mostFetchedPages) {
+      this.#fetchedPages.clear();
+      this.#clearJumpCache(() => true);
+    }
+    this.#fetchedPages.add(high * 0x10_0000 + (low >>> 12));
+    if (!global && !this.mode.user) this.#fetchedFromPrivatePage = true;
+  }
+
+  // Breakpoints.
+
+  breakpointsChanged(): void {
+    this.#breakpoints.update();
+    // Pages with data breakpoints must not be in the TLB; those of former ones may be again.
+    this.translations.flush(false);
+    this.forceReturn();
+  }
+  watchesPage(high: number, low: number): boolean {
+    return this.#breakpoints.watchesPage(high, low);
+  }
+  watchAccess(high: number, low: number, size: number, write: boolean): void {
+    if (this.#breakpoints.enabled) this.#breakpoints.access(high, low, size, write);
+  }
+  watchPort(port: number, size: number): void {
+    if (this.#breakpoints.enabled) this.#breakpoints.port(port, size);
+  }
+
+  // Time.
+
+  readTimeStamp(): bigint {
+    const nanoseconds = this.clock.now();
+    const ticks = BigInt(Math.floor(nanoseconds * (tscFrequency / 1e9)));
+    return BigInt.asUintN(64, ticks + this.#timeStampOffset);
+  }
+  setTimeStamp(value: bigint): void {
+    const ticks = BigInt(Math.floor(this.clock.now() * (tscFrequency / 1e9)));
+    this.timeStampOffset = BigInt.asIntN(64, value - ticks);
+  }
+  get timeStampOffset(): bigint {
+    return this.#timeStampOffset;
+  }
+  set timeStampOffset(value: bigint) {
+    this.#timeStampOffset = value;
+    if (this.#interrupts !== undefined) this.#interrupts.timestampOffset = value;
+  }
+
+  readInterruptsMsr(index: number): bigint | undefined {
+    return this.#interrupts?.readMsr(index);
+  }
+  writeInterruptsMsr(index: number, value: bigint): boolean | "fault" {
+    return this.#interrupts?.writeMsr(index, value) ?? false;
+  }
+
+  /** Power-on or reset state. */
+  reset(): void {
+    this.activity = activity.running;
+    this.nmiMasked = false;
+    this.nmiPending = false;
+    resetRegisters(this, false);
+    this.setTimeStamp(0n);
+    this.code.flush();
+  }
+}

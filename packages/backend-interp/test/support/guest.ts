@@ -1,0 +1,40 @@
+import { createBus, layOutRam, type Bus } from "@cpr/core";
+import { coreInstantiator } from "../../src/core-instance.ts";
+import { Processor } from "../../src/system/processor.ts";
+
+/** A clock that moves only when it is told. */
+export class ManualClock {
+  time = 0;
+  now(): number {
+    return this.time;
+  }
+  wallClock(): bigint {
+    return 0n;
+  }
+}
+
+/** A processor with a little RAM, a bus and a clock. */
+export interface Guest {
+  readonly processor: Processor;
+  readonly ram: Uint8Array;
+  readonly view: DataView;
+  readonly bus: Bus;
+  readonly clock: ManualClock;
+}
+
+/** Makes a guest whose processor has just been reset. */
+export function makeGuest(size = 16 * 1024 * 1024): Guest {
+  const memory = new WebAssembly.Memory({ initial: size / 0x1_0000, maximum: size / 0x1_0000, shared: true });
+  const bus = createBus();
+  const clock = new ManualClock();
+  const processor = new Processor({
+    index: 0,
+    ram: memory,
+    ramSize: size,
+    regions: layOutRam(size),
+    bus,
+    clock,
+    instantiate: coreInstantiator("i32"),
+  });
+  return { processor, ram: new Uint8Array(memory.buffer), view: new DataView(memory.buffer), bus, clock };
+}
