@@ -1,10 +1,23 @@
 import { apicBusFrequency, type Timer, type Timers, tscFrequency, type VirtualClock } from "@cpr/core";
 import { restoreDeadline, saveDeadline } from "../deadline.ts";
+import { localVector } from "./registers.ts";
 
 const nanosecond = 1_000_000_000;
 
 /** How the timer counts: the mode field of its local vector table entry. */
 export type TimerMode = "one-shot" | "periodic" | "tsc-deadline";
+
+/** The mode that a local vector table entry asks for. */
+export function timerMode(entry: number): TimerMode {
+  switch (entry & localVector.timerMode) {
+    case localVector.tscDeadline:
+      return "tsc-deadline";
+    case localVector.periodic:
+      return "periodic";
+    default:
+      return "one-shot";
+  }
+}
 
 /** What of the timer is saved; see {@link localApicState}. */
 export interface ApicTimerState {

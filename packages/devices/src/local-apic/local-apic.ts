@@ -8,12 +8,12 @@ import type {
   LocalApic,
   ProcessorEvent,
 } from "@cpr/core";
-import { isDeadline } from "../deadline.ts";
 import { deliveryModes } from "../delivery-mode.ts";
 import { deviceErrors } from "../errors.ts";
 import { Properties } from "../properties.ts";
 import { stateCheckpoint } from "../state-checkpoint.ts";
-import { ApicTimer, type TimerMode } from "./apic-timer.ts";
+import { ApicTimer, timerMode } from "./apic-timer.ts";
+import { isDestination, x2apicLogicalId } from "./destination.ts";
 import {
   apicBase,
   command,
@@ -26,7 +26,7 @@ import {
   vectorTable,
   version,
 } from "./registers.ts";
-import { type LocalApicState, localApicState } from "./state.ts";
+import { type LocalApicState, localApicState, problemOf } from "./state.ts";
 import { VectorSet } from "./vector-set.ts";
 
 const allOnes = 0xffff_ffff;
@@ -282,24 +282,15 @@ class ProcessorApic implements Device, LocalApic {
   }
 
   matches(message: ApicMessage): boolean {
-    const { destination, logical } = message;
-    if (!this.#enabled()) {
-      return false;
-    }
-    if (destination === allOnes || (destination === 0xff && !(logical && this.#x2apic()))) {
-      return true;
-    }
-    if (!logical) {
-      // In x2APIC mode an id fits in the eight bits of a message from the IOAPIC as long as it is below 255.
-      return destination === this.#apicId;
-    }
-    if (this.#x2apic()) {
-      return destination >>> 16 === this.#apicId >>> 4 && (destination & (1 << (this.#apicId & 0xf))) !== 0;
-    }
-    const own = this.#logicalDestination >>> 24;
-    return this.#destinationFormat === allOnes
-      ? (own & destination) !== 0
-      : own >> 4 === destination >> 4 && (own & destination & 0xf) !== 0;
+    return (
+      this.#enabled() &&
+      isDestination(message, {
+        x2apic: this.#x2apic(),
+        id: this.#apicId,
+        logicalDestination: this.#logicalDestination,
+        destinationFormat: this.#destinationFormat,
+      })
+    );
   }
 
   receive(message: ApicMessage): void {
@@ -422,9 +413,7 @@ class ProcessorApic implements Device, LocalApic {
       case register.remoteRead:
         return 0;
       case register.logicalDestination:
-        return this.#x2apic()
-          ? (((this.#apicId >>> 4) << 16) | (1 << (this.#apicId & 0xf))) >>> 0
-          : this.#logicalDestination;
+        return this.#x2apic() ? x2apicLogicalId(this.#apicId) : this.#logicalDestination;
       case register.destinationFormat:
         return this.#destinationFormat;
       case register.spurious:
@@ -640,20 +629,7 @@ class ProcessorApic implements Device, LocalApic {
   }
 
   #restore(state: LocalApicState): void {
-    const base = state.apicBase & ~(apicBase.enabled | apicBase.x2apic | apicBase.bootProcessor);
-    const x2apicOnly = (state.apicBase & (apicBase.enabled | apicBase.x2apic)) === apicBase.x2apic;
-    const reason =
-      base !== apicBase.address || x2apicOnly
-        ? `IA32_APIC_BASE 0x${state.apicBase.toString(16)}`
-        : (state.apicBase & apicBase.x2apic) !== 0n && state.id !== this.#index
-          ? `x2APIC id ${state.id}`
-          : state.id > 0xff
-            ? `APIC id ${state.id}`
-            : state.localVectors.some((entry, index) => (entry & ~(localVectors[index]?.writable ?? 0)) !== 0)
-              ? "reserved bits of the local vector table are set"
-              : isDeadline(state.timerDeadline)
-                ? undefined
-                : "a deadline is out of range";
+    const reason = problemOf(state, this.#index);
     if (reason !== undefined) {
       throw deviceErrors.ERR_CPR_DEVICE_STATE({ device: this.id, reason });
     }
@@ -677,17 +653,6 @@ class ProcessorApic implements Device, LocalApic {
     this.#startupPending = state.startupPending;
     this.#startupVector = state.startupVector;
     this.#update();
-  }
-}
-
-function timerMode(entry: number): TimerMode {
-  switch (entry & localVector.timerMode) {
-    case localVector.tscDeadline:
-      return "tsc-deadline";
-    case localVector.periodic:
-      return "periodic";
-    default:
-      return "one-shot";
   }
 }
 

@@ -1,4 +1,6 @@
 import { array, bool, defineState, type StateOf, u8, u32, u64 } from "@cpr/core";
+import { isDeadline } from "../deadline.ts";
+import { apicBase, localVectors } from "./registers.ts";
 
 /** State of a local APIC. */
 export const localApicState = defineState("local-apic", 1, {
@@ -33,3 +35,21 @@ export const localApicState = defineState("local-apic", 1, {
   startupVector: u8,
 });
 export type LocalApicState = StateOf<typeof localApicState>;
+
+/** Why a state is impossible for the local APIC of a vCPU, or undefined if it is not. */
+export function problemOf(state: LocalApicState, index: number): string | undefined {
+  const modes = apicBase.enabled | apicBase.x2apic;
+  if ((state.apicBase & ~(modes | apicBase.bootProcessor)) !== apicBase.address) {
+    return `IA32_APIC_BASE 0x${state.apicBase.toString(16)}`;
+  }
+  if ((state.apicBase & modes) === apicBase.x2apic) {
+    return "x2APIC mode without being enabled";
+  }
+  if (state.id > 0xff || ((state.apicBase & apicBase.x2apic) !== 0n && state.id !== index)) {
+    return `APIC id ${state.id}`;
+  }
+  if (state.localVectors.some((entry, place) => (entry & ~(localVectors[place]?.writable ?? 0)) !== 0)) {
+    return "reserved bits of the local vector table are set";
+  }
+  return isDeadline(state.timerDeadline) ? undefined : "a deadline is out of range";
+}

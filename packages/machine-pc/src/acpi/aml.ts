@@ -36,14 +36,13 @@ function withLength(contents: Aml): Aml {
   return [(extra << 6) | (length & 0xf), ...littleEndian(Math.floor(length / 16), extra), ...contents];
 }
 
-/** A name of one segment, with a leading backslash if it is in the root scope. Short segments are filled up with `_`. */
+/** A name of one segment, relative to the scope that it stands in. Short ones are filled up with `_`. */
 function nameString(name: string): Aml {
-  const isAbsolute = name.startsWith("\\");
-  const segment = (isAbsolute ? name.slice(1) : name).padEnd(4, "_");
+  const segment = name.padEnd(4, "_");
   if (!/^[A-Z_][A-Z0-9_]{3}$/.test(segment)) {
     throw new RangeError(`'${name}' is not an ACPI name of one segment`);
   }
-  return [...(isAbsolute ? [0x5c] : []), ...Buffer.from(segment, "latin1")];
+  return [...Buffer.from(segment, "latin1")];
 }
 
 /** An unsigned integer of up to 32 bits. */
@@ -80,7 +79,7 @@ export function packageOf(...elements: readonly Aml[]): Aml {
   return [opcode.package, ...withLength([elements.length, ...elements.flat()])];
 }
 
-/** `EisaId ("PNP0501")`: three letters of five bits and four hexadecimal digits, big-endian (§19.3.4). */
+/** `EisaId ("PNP0501")`: three letters of five bits and four hexadecimal digits, big-endian, as an integer (§19.3.4). */
 export function eisaId(id: string): Aml {
   if (!/^[A-Z]{3}[0-9A-F]{4}$/.test(id)) {
     throw new RangeError(`'${id}' is not an EISA id`);
@@ -88,7 +87,7 @@ export function eisaId(id: string): Aml {
   const letter = (index: number): number => id.charCodeAt(index) - 0x40;
   const maker = (letter(0) << 10) | (letter(1) << 5) | letter(2);
   const product = Number.parseInt(id.slice(3), 16);
-  return [opcode.doubleWord, maker >> 8, maker & 0xff, product >> 8, product & 0xff];
+  return integer(Buffer.of(maker >> 8, maker & 0xff, product >> 8, product & 0xff).readUInt32LE());
 }
 
 /** `ResourceTemplate () { … }`: a buffer of resource descriptors with an end tag. */

@@ -42,9 +42,9 @@ export function differentiatedDefinitions(processorCount: number, serialCount: n
       ),
     );
   return [
-    ...name("\\_S5", packageOf(integer(softOff), integer(0), integer(0), integer(0))),
+    ...name("_S5", packageOf(integer(softOff), integer(0), integer(0), integer(0))),
     ...scope(
-      "\\_SB",
+      "_SB",
       ...processors,
       legacy("PIC", "PNP0000", ioPorts(0x20, 2), ioPorts(0xa0, 2), ioPorts(0x4d0, 2)),
       legacy("TIMR", "PNP0100", ioPorts(0x40, 4), irq(interrupts.timer)),
