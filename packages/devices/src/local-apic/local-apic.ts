@@ -14,9 +14,9 @@ import { Properties } from "../properties.ts";
 import { stateCheckpoint } from "../state-checkpoint.ts";
 import { ApicTimer, timerMode } from "./apic-timer.ts";
 import { isDestination, x2apicLogicalId } from "./destination.ts";
+import { decodeCommand, writableCommand } from "./interrupt-command.ts";
 import {
   apicBase,
-  command,
   errorStatus,
   localVector,
   localVectors,
@@ -28,6 +28,7 @@ import {
 } from "./registers.ts";
 import { type LocalApicState, localApicState, problemOf } from "./state.ts";
 import { VectorSet } from "./vector-set.ts";
+import { isX2apicReadable, x2apicWriteFaults } from "./x2apic.ts";
 
 const allOnes = 0xffff_ffff;
 /** What a local vector table entry holds after power-on. */
@@ -168,13 +169,7 @@ class ProcessorApic implements Device, LocalApic {
     if (offset === register.commandLow) {
       return this.#command;
     }
-    const writeOnlyOrAbsent =
-      offset === register.endOfInterrupt ||
-      offset === register.selfInterrupt ||
-      offset === register.commandHigh ||
-      offset === register.destinationFormat ||
-      offset === register.arbitrationPriority;
-    const value = writeOnlyOrAbsent ? undefined : this.#read(offset);
+    const value = isX2apicReadable(offset) ? this.#read(offset) : undefined;
     return value === undefined ? undefined : BigInt(value);
   }
 
@@ -197,36 +192,13 @@ class ProcessorApic implements Device, LocalApic {
       this.#sendCommand(value);
       return true;
     }
-    if (value > 0xffff_ffffn) {
+    if (x2apicWriteFaults(offset, value)) {
       return "fault";
     }
     const low = Number(value);
-    switch (offset) {
-      case register.selfInterrupt:
-        if (low > 0xff) return "fault";
-        this.receive({
-          destination: this.#apicId,
-          logical: false,
-          deliveryMode: "fixed",
-          vector: low,
-          trigger: "edge",
-        });
-        return true;
-      case register.endOfInterrupt:
-      case register.errorStatus:
-        if (low !== 0) return "fault";
-        break;
-      case register.taskPriority:
-        if (low > 0xff) return "fault";
-        break;
-      // Read-only in x2APIC mode, or not there at all.
-      case register.id:
-      case register.logicalDestination:
-      case register.destinationFormat:
-      case register.commandHigh:
-        return "fault";
-      default:
-        break;
+    if (offset === register.selfInterrupt) {
+      this.receive({ destination: this.#apicId, logical: false, deliveryMode: "fixed", vector: low, trigger: "edge" });
+      return true;
     }
     return this.#write(offset, low) ? true : "fault";
   }
@@ -494,42 +466,18 @@ class ProcessorApic implements Device, LocalApic {
   }
 
   #sendCommand(value: bigint): void {
-    const low = Number(value & 0xffff_ffffn) & command.writable;
-    this.#command = (value & 0xffff_ffff_0000_0000n) | BigInt(low >>> 0);
-    const deliveryMode = deliveryModes[(low >> command.deliveryShift) & 7];
-    const vector = low & command.vector;
-    if (deliveryMode === undefined || deliveryMode === "external") {
+    this.#command = writableCommand(value);
+    const sent = decodeCommand(value, this.#x2apic());
+    if (sent === undefined) {
       return;
     }
-    // The level de-assert INIT of old only synchronised arbitration ids.
-    if (deliveryMode === "init" && (low & (command.level | command.assert)) === command.level) {
-      return;
-    }
-    if (vector < 16 && (deliveryMode === "fixed" || deliveryMode === "lowest-priority")) {
+    const { message, shorthand } = sent;
+    if (message.vector < 16 && (message.deliveryMode === "fixed" || message.deliveryMode === "lowest-priority")) {
       this.#fail(errorStatus.sendIllegalVector);
-      return;
-    }
-    const high = Number(value >> 32n);
-    const message: ApicMessage = {
-      destination: this.#x2apic() ? high : high >>> 24,
-      logical: (low & command.logical) !== 0,
-      deliveryMode,
-      vector,
-      trigger: "edge",
-    };
-    switch ((low >> command.shorthandShift) & 3) {
-      case 0:
-        this.#bus.send(message);
-        break;
-      case 1:
-        this.receive(message);
-        break;
-      case 2:
-        this.#bus.send({ ...message, destination: allOnes, logical: false });
-        break;
-      default:
-        this.#bus.send({ ...message, destination: allOnes, logical: false }, this);
-        break;
+    } else if (shorthand === "self") {
+      this.receive(message);
+    } else {
+      this.#bus.send(message, shorthand === "others" ? this : undefined);
     }
   }
 
