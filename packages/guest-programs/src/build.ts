@@ -54,3 +54,25 @@ export function buildGuestProgram(name: GuestProgram): string {
 export function expectedObservations(name: Exclude<GuestProgram, "counter" | "loops">): string {
   return readFileSync(join(folder, "expected", `${name}.txt`), "utf8");
 }
+
+/** Programs for a Linux guest, in C; each is `linux/NAME.c`. They run on the host as well. */
+export type LinuxProgram = "self-check";
+
+/**
+ * Compiles a program for a Linux guest, statically linked, unless that was done since its source last changed, and returns its
+ * path.
+ *
+ * @throws if there is no `gcc`, with what it said.
+ */
+export function buildLinuxProgram(name: LinuxProgram): string {
+  const source = join(folder, "linux", `${name}.c`);
+  const target = join(folder, "dist", "linux", name);
+  if (existsSync(target) && statSync(target).mtimeMs >= statSync(source).mtimeMs) {
+    return target;
+  }
+  mkdirSync(join(folder, "dist", "linux"), { recursive: true });
+  const scratch = `${target}.${process.pid}`;
+  execFileSync("gcc", ["-O2", "-static", source, "-o", scratch, "-lm"], { stdio: "pipe" });
+  renameSync(scratch, target);
+  return target;
+}

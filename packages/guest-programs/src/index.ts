@@ -4,4 +4,11 @@
  *
  * @packageDocumentation
  */
-export { buildGuestProgram, expectedObservations, type GuestProgram, guestPrograms } from "./build.ts";
+export {
+  buildGuestProgram,
+  buildLinuxProgram,
+  expectedObservations,
+  type GuestProgram,
+  guestPrograms,
+  type LinuxProgram,
+} from "./build.ts";

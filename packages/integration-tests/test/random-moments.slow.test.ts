@@ -1,0 +1,142 @@
+import { execFileSync } from "node:child_process";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import {
+  createVirtualMachine,
+  discoverPlugins,
+  Kernel,
+  type MachineControl,
+  MachineThread,
+  type VirtualMachineConfiguration,
+} from "@cpr/core";
+import { buildLinuxProgram } from "@cpr/guest-programs";
+import { describe, expect, it, onTestFinished } from "vitest";
+import { CprProcess, cprCommand } from "../../../tools/cpr-process.ts";
+import { busyboxInitramfs, guestAssets } from "../../../tools/guest-assets.ts";
+import { type ScratchMachine, scratchFolder, scratchMachine } from "./scratch.ts";
+
+const rounds = 300;
+
+const init = `#!/bin/busybox sh
+/self-check ${rounds}
+poweroff -f
+`;
+
+/** A pseudo-random sequence in [0, 1), the same each time. */
+function randomNumbers(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state / 2 ** 32;
+  };
+}
+
+/** Kernel options and the last line that the load must print, as it does on the host itself. */
+async function selfChecking(
+  folder: string,
+): Promise<{ options: string[]; kernel: string; initrd: string; expected: string }> {
+  const { kernel, busybox } = await guestAssets();
+  const program = buildLinuxProgram("self-check");
+  const initrd = join(folder, "self-check.cpio");
+  const entry = { path: "self-check", kind: "file", data: readFileSync(program), mode: 0o755 } as const;
+  writeFileSync(initrd, busyboxInitramfs(readFileSync(busybox), init, [entry]));
+  const expected = execFileSync(program, [String(rounds)], { encoding: "utf8" })
+    .trim()
+    .split("\n")
+    .at(-1) as string;
+  return { options: ["-initrd", initrd, "-append", commandLine], kernel, initrd, expected };
+}
+
+const commandLine = "console=ttyS0 cryptomgr.notests panic=-1";
+
+const consoleText = (machine: ScratchMachine, part: number): string =>
+  readFileSync(`${machine.console}.${part}`, "latin1");
+
+describe("checkpoints at random moments, from the first instruction of the boot to the end of a self-checking load", () => {
+  it("ends with the right answer after hundreds of them in the same process", { timeout: 600_000 }, async () => {
+    const folder = scratchFolder();
+    const { kernel: image, initrd, expected } = await selfChecking(folder);
+    const plugins = discoverPlugins({ application: join(cprCommand, "../../package.json") });
+    await using kernel = new Kernel(plugins);
+    let text = "";
+    let control: MachineControl | undefined;
+    const configuration: VirtualMachineConfiguration = {
+      name: "random-moments",
+      ramSize: 128 * 1024 * 1024,
+      memoryObjects: [],
+      backend: "interp",
+      machine: {
+        machine: "pc",
+        processorCount: 1,
+        kernel: image,
+        initrd,
+        commandLine,
+        serial: ["serial0"],
+        noReboot: true,
+      },
+      characterDevices: new Map([["serial0", { write: (bytes) => (text += Buffer.from(bytes).toString("latin1")) }]]),
+    };
+    const machine = await createVirtualMachine(kernel, configuration, {
+      startMachine: (onEvent) => {
+        control = new MachineThread({ plugins, preload: [] }, onEvent);
+        return control;
+      },
+    });
+    onTestFinished(() => machine.quit());
+    const random = randomNumbers(1);
+    let checkpoints = 0;
+    let ended = false;
+    void machine.ended.then(() => {
+      ended = true;
+    });
+    while (!ended) {
+      await new Promise((resolve) => setTimeout(resolve, 1 + random() * 60));
+      if (ended || machine.runState !== "running") break;
+      const machineControl = control as MachineControl;
+      await machineControl.pause();
+      const sections = await machineControl.save();
+      await machineControl.prepareLoad(sections);
+      await machineControl.load();
+      expect(await machineControl.save()).toEqual(sections);
+      await machineControl.start();
+      checkpoints += 1;
+    }
+    expect(text.replaceAll("\r", "")).toContain(`\n${expected}\n`);
+    expect(checkpoints).toBeGreaterThan(200);
+  });
+
+  it("ends with the right answer after a hundred of them in as many new processes", { timeout: 900_000 }, async () => {
+    const { options, kernel, expected } = await selfChecking(scratchFolder());
+    const machine = scratchMachine(kernel, { size: "128M" });
+    const random = randomNumbers(2);
+    const consoleOf = (part: number) =>
+      machine.options(options).map((word) => (word.startsWith("file:") ? `${word}.${part}` : word));
+    let process = new CprProcess([...consoleOf(0), "-no-reboot"]);
+    onTestFinished(() => process.kill("SIGKILL"));
+    await process.ready();
+    let text = "";
+    let part = 0;
+    for (;;) {
+      await Promise.race([process.ended, new Promise((resolve) => setTimeout(resolve, 20 + random() * 250))]);
+      try {
+        await process.command("migrate_set_parameter mode cpr-reboot");
+        await process.command("migrate_set_capability x-ignore-shared on");
+        expect(await process.command(`migrate file:${machine.state}`)).toBe("");
+      } catch (error) {
+        if (!(error instanceof Error && error.message.startsWith("cpr ended (status 0)"))) throw error;
+        break;
+      }
+      await process.quit();
+      text += consoleText(machine, part);
+      part += 1;
+      process = new CprProcess([...consoleOf(part), "-no-reboot", "-incoming", "defer"]);
+      await process.ready();
+      await process.command("migrate_set_parameter mode cpr-reboot");
+      await process.command("migrate_set_capability x-ignore-shared on");
+      expect(await process.command(`migrate_incoming file:${machine.state}`)).toBe("");
+    }
+    text += consoleText(machine, part);
+    expect(text.replaceAll("\r", "")).toContain(`\n${expected}\n`);
+    expect(part).toBeGreaterThan(100);
+  });
+});
