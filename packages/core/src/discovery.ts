@@ -61,9 +61,13 @@ class DependencyWalk {
       let path: string;
       try {
         path = resolveFrom(`${name}/package.json`);
-      } catch {
-        // Not installed, or its manifest is not exported: in either case it is no plugin.
-        continue;
+      } catch (error) {
+        const { code } = error as NodeJS.ErrnoException;
+        if (code === "MODULE_NOT_FOUND" || code === "ERR_PACKAGE_PATH_NOT_EXPORTED") {
+          // Not installed, or its manifest is not exported: in either case it is no plugin.
+          continue;
+        }
+        throw unreadable(name, error);
       }
       this.visit(path, false);
     }
@@ -109,9 +113,13 @@ function readPackage(path: string): PackageJson {
   try {
     return JSON.parse(readFileSync(path, "utf8")) as PackageJson;
   } catch (error) {
-    const problem = `cannot be read: ${error instanceof Error ? error.message : String(error)}`;
-    throw pluginErrors.ERR_CPR_PLUGIN_MANIFEST({ plugin: path, manifest: path, problem }, { cause: error });
+    throw unreadable(path, error);
   }
+}
+
+function unreadable(manifest: string, cause: unknown): Error {
+  const problem = `cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`;
+  return pluginErrors.ERR_CPR_PLUGIN_MANIFEST({ plugin: manifest, manifest, problem }, { cause });
 }
 
 function recordOf(path: string, content: PackageJson): PluginRecord {

@@ -131,12 +131,26 @@ export interface SerializedError {
 /** Turns any thrown value into data that the structured clone algorithm takes. */
 export function serializeError(error: unknown): SerializedError {
   if (isCprError(error)) {
-    const { code, category, message, details, hint, stack } = error;
-    return { code, category, message, details, hint, stack };
+    const { code, category, message, hint, stack } = error;
+    return { code, category, message, details: copyable(error.details), hint, stack };
   }
   const stack = error instanceof Error ? error.stack : undefined;
   const message = error instanceof Error ? error.message : String(error);
   return { code: "ERR_CPR_INTERNAL", category: "internal", message, details: {}, hint: undefined, stack };
+}
+
+/** The facts that the structured clone algorithm takes; a third party's error may carry others too. */
+function copyable(details: ErrorDetails): ErrorDetails {
+  return Object.fromEntries(
+    Object.entries(details).filter(([, value]) => {
+      try {
+        structuredClone(value);
+        return true;
+      } catch {
+        return false;
+      }
+    }),
+  );
 }
 
 /** The inverse of {@link serializeError}. */

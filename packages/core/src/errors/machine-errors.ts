@@ -14,12 +14,6 @@ export const machineErrors = defineErrors({
     message: ({ text }) => `'${text}' is not a size`,
     hint: () => "Optional suffix k, M, G, T, P or E means kilo-, mega-, giga-, tera-, peta- and exabytes: 512M, 1.5G.",
   }),
-  ERR_CPR_MEMORY_OBJECT: defineError<{ text: string; problem: string }>({
-    category: "usage",
-    when: "An `-object memory-backend-…` option is malformed, or has an unknown property.",
-    message: ({ problem, text }) => `${problem} (in '${text}')`,
-    hint: () => "E.g. memory-backend-file,id=ram0,size=1G,mem-path=/dev/shm/ram0,share=on.",
-  }),
   ERR_CPR_MEMORY_DUPLICATE: defineError<{ id: string }>({
     category: "usage",
     when: "Two memory objects have the same id.",

@@ -81,15 +81,13 @@ export async function readCheckpoint(read: ReadBytes, visitor: CheckpointVisitor
   const descriptionStart = end - trailer.descriptionLength;
   const fail = (position: number, problem: string) =>
     streamErrors.ERR_CPR_STREAM_FORMAT({ position: head.length + position, problem });
-  if (descriptionStart < 6) {
-    throw fail(0, "the vmdescription is longer than the stream");
-  }
   const view = new DataView(tail.buffer, tail.byteOffset, tail.byteLength);
   if (
+    descriptionStart < 6 ||
     tail[descriptionStart - 5] !== sectionType.description ||
     view.getUint32(descriptionStart - 4) !== trailer.descriptionLength
   ) {
-    throw fail(descriptionStart - 5, "Expected vmdescription section");
+    throw streamErrors.ERR_CPR_STREAM_DAMAGED({ problem: "its last line does not lead to the vmdescription" });
   }
   const description = parseStreamDescription(tail.subarray(descriptionStart, end), head.length + descriptionStart);
   const sections = readSections(view, descriptionStart - 5, description, fail);

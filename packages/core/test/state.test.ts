@@ -1,0 +1,148 @@
+import { describe, expect, it } from "vitest";
+import { array, bool, bytes, defineState, struct, u8, u16, u32, u64 } from "../src/index.ts";
+import { decodeState, type EncodedState, encodeState } from "../src/state/codec.ts";
+import { parseDescription } from "../src/state/description.ts";
+import { exampleState, exampleValues } from "./fakes/checkpoints.ts";
+
+const encoded = encodeState("device", exampleState, exampleValues);
+
+const change = (index: number, difference: object): EncodedState => ({
+  ...encoded,
+  description: {
+    ...encoded.description,
+    fields: encoded.description.fields.map((field, at) => (at === index ? { ...field, ...difference } : field)),
+  },
+});
+
+describe("a state", () => {
+  it("comes back as it was", () => {
+    expect(decodeState("device", exampleState, encoded)).toEqual(exampleValues);
+  });
+
+  it("is found by the names of its fields, in whatever order they are", () => {
+    const schema = defineState("s", 1, { a: u8, b: u32, c: bytes(2) });
+    const reordered = defineState("s", 1, { c: bytes(2), b: u32, a: u8 });
+    const values = { a: 1, b: 0x0203_0405, c: Uint8Array.of(6, 7) };
+    expect(decodeState("device", schema, encodeState("device", reordered, values))).toEqual(values);
+  });
+
+  it("cannot be encoded with values that do not fit, and the device is named", () => {
+    const wrong = { ...exampleValues, list: [1, 2, 65_536] };
+    expect(() => encodeState("uart0", exampleState, wrong)).toThrow(
+      "Device 'uart0' breaks its contract: the state example field 'list' [2] is not an unsigned 16-bit integer",
+    );
+    expect(() => encodeState("uart0", exampleState, { ...exampleValues, more: 1 })).toThrow(
+      "has the unknown field 'more'",
+    );
+    const { flag: _, ...lacking } = exampleValues;
+    expect(() => encodeState("uart0", exampleState, lacking)).toThrow("field 'flag' is not a truth value");
+  });
+
+  it.each<[string, EncodedState, string, RegExp]>([
+    [
+      "another name",
+      { ...encoded, description: { ...encoded.description, vmsd_name: "other" } },
+      "ERR_CPR_STATE_KIND",
+      /is a 'other' in the checkpoint, but a 'example' here/,
+    ],
+    [
+      "a newer version",
+      { ...encoded, version: 4, description: { ...encoded.description, version: 4 } },
+      "ERR_CPR_STATE_NEWER",
+      /incoming version_id 4 is too new for local version_id 3/,
+    ],
+    [
+      "a version that no upgrade leads from",
+      { ...encoded, version: 2, description: { ...encoded.description, version: 2 } },
+      "ERR_CPR_STATE_OLDER",
+      /incoming version_id 2 is too old for local minimum version_id 3/,
+    ],
+    ["two versions", { ...encoded, version: 2 }, "ERR_CPR_STATE_FIELDS", /is described as version 3/],
+    ["an unknown field", change(0, { name: "extra" }), "ERR_CPR_STATE_FIELDS", /has the unknown field 'extra'/],
+    ["a field twice", change(0, { name: "number" }), "ERR_CPR_STATE_FIELDS", /field 'number'/],
+    [
+      "a field of another type",
+      change(0, { type: "uint8" }),
+      "ERR_CPR_STATE_FIELDS",
+      /has the field 'flag', which is a uint8 in the stream, but a bool here/,
+    ],
+    ["a field of another size", change(2, { array_len: 2 }), "ERR_CPR_STATE_FIELDS", /bytes/],
+    [
+      "too few bytes",
+      { ...encoded, data: encoded.data.subarray(1) },
+      "ERR_CPR_STATE_FIELDS",
+      /has 22 bytes, but its fields take 23/,
+    ],
+  ])("is refused with %s", (_what, state, code, message) => {
+    expect(() => decodeState("device", exampleState, state)).toThrow(expect.objectContaining({ code }) as Error);
+    expect(() => decodeState("device", exampleState, state)).toThrow(message);
+  });
+
+  it("is refused without one of its fields", () => {
+    const small = defineState("example", 3, { flag: bool });
+    const state = encodeState("device", small, { flag: true });
+    expect(() => decodeState("device", exampleState, state)).toThrow("lacks the field 'number'");
+  });
+
+  it("is refused when a struct inside it is another one", () => {
+    const inner = (version: number, fields = { a: u8, b: u8 }) => defineState("inner", version, fields);
+    const outer = defineState("outer", 1, { one: struct(inner(1)) });
+    const newer = defineState("outer", 1, { one: struct(inner(2)) });
+    const turned = defineState("outer", 1, { one: struct(defineState("inner", 1, { b: u8, a: u8 })) });
+    const values = { one: { a: 1, b: 2 } };
+    expect(() => decodeState("device", outer, encodeState("device", newer, values))).toThrow("inner version 2");
+    expect(() => decodeState("device", outer, encodeState("device", turned, values))).toThrow(
+      "'b' where 'a' is expected",
+    );
+  });
+
+  it("of an older version is upgraded step by step", () => {
+    const first = { count: u8 };
+    const second = { count: u16, flag: bool };
+    const old = defineState("s", 1, first);
+    const present = defineState(
+      "s",
+      3,
+      { count: u64, flag: bool, list: array(u8, 2) },
+      {
+        1: { fields: first, upgrade: (state) => ({ ...state, flag: true }) },
+        2: {
+          fields: second,
+          upgrade: (state) => ({ ...state, count: BigInt(state["count"] as number), list: [0, 0] }),
+        },
+      },
+    );
+    expect(decodeState("device", present, encodeState("device", old, { count: 5 }))).toEqual({
+      count: 5n,
+      flag: true,
+      list: [0, 0],
+    });
+  });
+
+  it("of an older version whose upgrade makes nonsense is refused", () => {
+    const first = { count: u8 };
+    const present = defineState("s", 2, { count: bool }, { 1: { fields: first, upgrade: (state) => ({ ...state }) } });
+    expect(() =>
+      decodeState("device", present, encodeState("device", defineState("s", 1, first), { count: 5 })),
+    ).toThrow(expect.objectContaining({ code: "ERR_CPR_STATE_VALUE" }) as Error);
+  });
+});
+
+describe("a description from a stream", () => {
+  it.each([
+    ["nothing", undefined],
+    ["a list", []],
+    ["no fields", { vmsd_name: "a", version: 1 }],
+    ["a version that is a text", { vmsd_name: "a", version: "1", fields: [] }],
+    ["a field that is a number", { vmsd_name: "a", version: 1, fields: [1] }],
+    ["a negative size", { vmsd_name: "a", version: 1, fields: [{ name: "b", type: "uint8", size: -1 }] }],
+    ["a size that is no integer", { vmsd_name: "a", version: 1, fields: [{ name: "b", type: "uint8", size: 1.5 }] }],
+    [
+      "a broken length",
+      { vmsd_name: "a", version: 1, fields: [{ name: "b", type: "uint8", size: 1, array_len: "x" }] },
+    ],
+    ["a broken struct", { vmsd_name: "a", version: 1, fields: [{ name: "b", type: "struct", size: 1, struct: 1 }] }],
+  ])("is refused with %s", (_what, value) => {
+    expect(parseDescription(value)).toBeTypeOf("string");
+  });
+});
