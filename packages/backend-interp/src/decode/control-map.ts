@@ -1,6 +1,6 @@
 import type { HelperName } from "../helper-names.ts";
 import { zeroSlot } from "../layout.ts";
-import { type Instruction, rax, rbp, rdx, rsp, t0 } from "./instruction.ts";
+import { type Instruction, rax, rbp, rdx, rsp, t1 } from "./instruction.ts";
 import { decrementRm, incrementRm, moveSignExtended32 } from "./integer-map.ts";
 import { kind, load, move, store } from "./kinds.ts";
 import {
@@ -47,8 +47,8 @@ function pushConstant(i: Instruction): void {
   if (isLong(i)) {
     i.emitConstant(push64, 0, i.immediate, i.immediateHigh);
   } else {
-    i.emitConstant(move[i.operandSize] as number, t0, i.immediate, i.immediateHigh);
-    i.helper("push", { source: t0 });
+    i.emitConstant(move[i.operandSize] as number, t1, i.immediate, i.immediateHigh);
+    i.helper("push", { source: t1 });
   }
 }
 
@@ -111,8 +111,8 @@ const callIndirect = modrm(
     if (!isLong(i)) return i.helper("call-indirect", { source });
     if (source === rsp) {
       // The target is RSP before the return address was pushed.
-      i.emit(move64, t0, rsp);
-      source = t0;
+      i.emit(move64, t1, rsp);
+      source = t1;
     }
     i.indirect(callIndirect64, source, i.offset + i.length);
   },
@@ -143,9 +143,9 @@ function leave(i: Instruction): void {
     return;
   }
   i.useRegisterAddress(rbp, zeroSlot);
-  i.memory(load, 8, t0, 0);
+  i.memory(load, 8, t1, 0);
   i.loadEffectiveAddressOf(rsp, rbp, 8);
-  i.emit(move64, rbp, t0);
+  i.emit(move64, rbp, t1);
 }
 
 /** Element size of a string instruction in the operation, address size, repeat prefix and source segment: see helper-names.ts. */
@@ -313,8 +313,8 @@ export function enterControl(map: OpcodeMap): void {
   map[0xd5] = decimal("aad", "ascii-adjust-divide");
   map[0xd6] = simple("salc", "set-al-from-carry", legacy);
   map[0xd7] = row("xlatb", (i) => {
-    i.emit(zeroExtend8, t0, rax);
-    i.useRegisterAddress(i.register(3, 8), t0);
+    i.emit(zeroExtend8, t1, rax);
+    i.useRegisterAddress(i.register(3, 8), t1);
     i.memory(load, 1, rax, 0);
   });
 

@@ -57,6 +57,8 @@ export interface CodeBytes {
 export class Decoder {
   readonly #core: CoreMemory;
   readonly #instruction: Instruction;
+  /** Name of the row of the last instruction that was decoded, "(bad)" if it is undefined: for tests and tools. */
+  lastMnemonic = "";
 
   constructor(core: CoreMemory) {
     this.#core = core;
@@ -81,7 +83,7 @@ export class Decoder {
       const { cursor, skipped, wrote } = i;
       const end = Math.min(code.length, position + maximumLength);
       i.begin(position, end, position);
-      this.#decodeInstruction(i);
+      this.lastMnemonic = this.#decodeInstruction(i).name;
       if (i.overrun) {
         i.cursor = cursor;
         i.skipped = skipped;

@@ -30,10 +30,10 @@ import type { Immediate } from "./row.ts";
 /** Address forms of operations.ts. */
 const form = { base: 0, full: 1, legacy: 2 } as const;
 
-/** Slots of the temporaries; T7 is kept for addresses. */
-export const t0 = temporariesAt;
+/** Slots of the temporaries; T7 is kept for addresses. NOTE: T0 is not used: its slot may be 0, which says "none". */
 export const t1 = temporariesAt + 8;
 export const t2 = temporariesAt + 16;
+export const t3 = temporariesAt + 24;
 const t7 = temporariesAt + 56;
 /** Slot of the first vector temporary. */
 export const v0 = vectorTemporariesAt;
@@ -50,6 +50,7 @@ const helperKind = kind("helper");
 const endKind = kind("end");
 const raiseNumber = helperNumber("raise");
 const jump = kind("jump");
+const call = kind("call64");
 const noOperation = kind("no-operation");
 const bitOffset = { 2: kind("bit-offset16"), 4: kind("bit-offset32"), 8: kind("bit-offset64") } as const;
 
@@ -164,6 +165,8 @@ export class Instruction extends OperationWriter {
     this.setRex(0);
     this.isMemory = false;
     this.#ripRelative = false;
+    this.immediate = 0;
+    this.immediateHigh = 0;
     this.ends = false;
     this.fallsThrough = false;
     this.beginInstruction(offset);
@@ -368,11 +371,11 @@ export class Instruction extends OperationWriter {
     return xmmAt + this.rm * 16;
   }
 
-  /** Slot of ModRM.rm: the register, or T0 after loading it. */
+  /** Slot of ModRM.rm: the register, or T1 after loading it. */
   loadRm(size: number): number {
     if (!this.isMemory) return this.rmSlot(size);
-    this.memory(load, size, t0, 0);
-    return t0;
+    this.memory(load, size, t1, 0);
+    return t1;
   }
 
   /** Copies ModRM.rm into a slot. */
@@ -381,16 +384,16 @@ export class Instruction extends OperationWriter {
     else this.emit(move[size] as number, destination, this.rmSlot(size));
   }
 
-  /** Slot of ModRM.rm as something to change: the register, or T0 after loading it; {@link storeRm} follows. */
+  /** Slot of ModRM.rm as something to change: the register, or T1 after loading it; {@link storeRm} follows. */
   modifyRm(size: number): number {
     if (!this.isMemory) return this.rmSlot(size);
-    this.memory(loadModify, size, t0, 0);
-    return t0;
+    this.memory(loadModify, size, t1, 0);
+    return t1;
   }
 
-  /** Stores T0 back if ModRM.rm is memory. */
+  /** Stores T1 back if ModRM.rm is memory. */
   storeRm(size: number): void {
-    if (this.isMemory) this.emit(storeBack[size] as number, 0, t0);
+    if (this.isMemory) this.emit(storeBack[size] as number, 0, t1);
   }
 
   // Memory operands.
@@ -454,14 +457,14 @@ export class Instruction extends OperationWriter {
     if (this.#index !== zeroSlot) {
       const size = this.operandSize;
       this.operandSize = 8;
-      this.loadEffectiveAddress(t2);
+      this.loadEffectiveAddress(t3);
       this.operandSize = size;
-      this.#base = t2;
+      this.#base = t3;
       this.#displacement = 0;
       this.#scale = 0;
     }
-    this.emit(bitOffset[this.operandSize as 2 | 4 | 8], t1, slot);
-    this.#index = t1;
+    this.emit(bitOffset[this.operandSize as 2 | 4 | 8], t2, slot);
+    this.#index = t2;
     this.#form = form.full;
     return true;
   }
@@ -470,19 +473,19 @@ export class Instruction extends OperationWriter {
   popMemory(): void {
     const size = this.operandSize;
     if (this.mode.long) {
-      const at = this.emit((load[form.base] as SizedKinds)[size] as number, t0, 0);
+      const at = this.emit((load[form.base] as SizedKinds)[size] as number, t1, 0);
       this.setLinks(at, rsp, zeroSlot, 0);
     } else {
-      const at = this.emit((load[form.legacy] as SizedKinds)[size] as number, t0, 0);
+      const at = this.emit((load[form.legacy] as SizedKinds)[size] as number, t1, 0);
       const bits = 2 | ((this.mode.stackSize === 4 ? 1 : 0) << legacyAddress.sizeShift) | legacyAddress.wrap;
       this.setLinks(at, rsp, zeroSlot, 0);
       this.setAuxiliary(at, this.mode.flat ? bits : bits | legacyAddress.check);
       this.setSegment(at, this.mode.flat ? zeroSlot : segmentsAt + 2 * segmentSize);
     }
     if (this.#base === rsp) this.#displacement += size;
-    this.memory(store, size, 0, t0);
+    this.memory(store, size, 0, t1);
     if (this.mode.long) this.loadEffectiveAddressOf(rsp, rsp, size);
-    else this.helper("pop", { destination: t1 });
+    else this.helper("pop", { destination: t2 });
   }
 
   /** d = [base] + distance, 64 bits: an addition that leaves the flags alone. */
@@ -555,7 +558,9 @@ export class Instruction extends OperationWriter {
   branch(kindOfBranch: number, distance: number, auxiliary: number): void {
     const at = this.emit(kindOfBranch, 0, 0);
     const next = this.offset + this.length;
-    const flags = (this.linkable(distance) ? 2 : 0) | (kindOfBranch !== jump && this.linkable(next) ? 4 : 0);
+    const flags =
+      (this.linkable(distance) ? 2 : 0) |
+      (kindOfBranch !== jump && kindOfBranch !== call && this.linkable(next) ? 4 : 0);
     this.setLinks(at, 0, 0, flags);
     this.setDisplacement(at, distance);
     this.setImmediate(at, next, 0);

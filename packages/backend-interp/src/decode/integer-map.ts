@@ -1,5 +1,5 @@
 import { zeroSlot } from "../layout.ts";
-import { type Instruction, rax, rcx, rdx, t0 } from "./instruction.ts";
+import { type Instruction, rax, rcx, rdx, t1 } from "./instruction.ts";
 import { kind, loadModify, move, type SizedKinds, sized, store, storeBack } from "./kinds.ts";
 import { byRegister, enter, modrm, type OpcodeMap, type Row, type RowOptions, row } from "./row.ts";
 
@@ -149,9 +149,9 @@ function exchange(i: Instruction): void {
   const size = byteOrWord(i);
   const other = i.regSlot(size);
   if (i.isMemory) {
-    i.memory(loadModify, size, t0, 0);
+    i.memory(loadModify, size, t1, 0);
     i.emit(storeBack[size] as number, 0, other);
-    i.emit(move[size] as number, other, t0);
+    i.emit(move[size] as number, other, t1);
   } else {
     i.emit(exchangeKinds[size] as number, i.rmSlot(size), other);
   }
@@ -208,8 +208,8 @@ const setIf = kind("set-if");
 function setCondition(i: Instruction): void {
   const code = i.opcode & 15;
   if (i.isMemory) {
-    i.emitAuxiliary(setIf, t0, 0, code);
-    i.memory(store, 1, 0, t0);
+    i.emitAuxiliary(setIf, t1, 0, code);
+    i.memory(store, 1, 0, t1);
   } else {
     i.emitAuxiliary(setIf, i.rmSlot(1), 0, code);
   }
@@ -252,8 +252,8 @@ function bitByRegister({ name, kinds, changes }: BitOperation): Row {
       if (i.isMemory && !i.addBitOffset(number)) {
         i.effectiveAddress();
         i.helper("bit-address", { source: number });
-        i.helper(changes ? "load-modify-effective" : "load-effective", { destination: t0 });
-        i.emit(kinds[size] as number, t0, number);
+        i.helper(changes ? "load-modify-effective" : "load-effective", { destination: t1 });
+        i.emit(kinds[size] as number, t1, number);
       } else {
         i.emit(kinds[size] as number, changes ? i.modifyRm(size) : i.loadRm(size), number);
       }

@@ -1,7 +1,7 @@
 import type { HelperName } from "../helper-names.ts";
 import { zeroSlot } from "../layout.ts";
 import { farPointer, jumpConditional, segmentPop, segmentPush } from "./control-map.ts";
-import { type Instruction, rax, t0 } from "./instruction.ts";
+import { type Instruction, rax, t1 } from "./instruction.ts";
 import { scan } from "./integer-map.ts";
 import { load, store } from "./kinds.ts";
 import {
@@ -16,6 +16,7 @@ import {
   type Row,
   type RowOptions,
   row,
+  undefinedRow,
 } from "./row.ts";
 
 /** System instructions, hints and what else the two-byte opcode map (0F xx) has beside integers and vectors. */
@@ -82,7 +83,7 @@ const group6 = byRegister("group 6", [
   fromWord("verw", "verify-write", protectedOnly),
 ]);
 
-const monitor = row("monitor", (i) => {
+const monitor = modrm("monitor", (i) => {
   i.useRegisterAddress(rax, zeroSlot);
   i.effectiveAddress();
   i.helper("monitor");
@@ -90,16 +91,20 @@ const monitor = row("monitor", (i) => {
 const machineStatus = storeSystem("smsw", "store-machine-status");
 const loadMachineStatus = fromWord("lmsw", "load-machine-status");
 
+/** ModRM.rm chooses, and no prefix may choose something else. */
+const withoutPrefix = (name: string, rows: readonly Row[]): Row =>
+  byPrefix(name, { none: byRegisterOperand(name, rows) });
+
 /** Group 7. With a register operand ModRM.rm chooses; what is absent there belongs to VMX, SVM, SMAP, SGX, CET. */
 const group7 = byRegister("group 7", [
   byMemory(onMemory("sgdt", "store-gdt", tableSize), undefined),
   byMemory(
     onMemory("sidt", "store-idt", tableSize),
-    byRegisterOperand("group 7", [modrm("monitor", monitor.emit), modrm("mwait", (i) => i.helper("monitor-wait"))]),
+    withoutPrefix("group 7", [monitor, modrm("mwait", (i) => i.helper("monitor-wait"))]),
   ),
   byMemory(
     onMemory("lgdt", "load-gdt", tableSize),
-    byRegisterOperand("group 7", [
+    withoutPrefix("group 7", [
       modrm("xgetbv", (i) => i.helper("read-xcr")),
       modrm("xsetbv", (i) => i.helper("write-xcr")),
     ]),
@@ -138,7 +143,7 @@ const group15 = byPrefix("group 15", {
       onMemory("xrstor", "restore-extended", imageSize),
       onMemory("xsaveopt", "save-extended-optimized", imageSize),
       // A cache line flush faults like a load of a byte, and has no other effect here.
-      modrm("clflush", (i) => i.memory(load, 1, t0, 0)),
+      modrm("clflush", (i) => i.memory(load, 1, t1, 0)),
     ]),
     byRegister("group 15", [
       undefined,
@@ -196,16 +201,17 @@ const group9: Row = {
 const controlNumbers: ReadonlySet<number> = new Set([0, 2, 3, 4, 8]);
 /** MOV to and from CR and DR: ModRM.mod counts as 3. */
 function moveControl(helper: HelperName, write: boolean, exists: (number: number) => boolean): Row {
-  return modrm(
+  const options: RowOptions = { registerOnly: true };
+  const entry = modrm(
     "mov",
     (i) => {
-      if (!exists(i.reg)) return i.raise(6);
       const size = registerSize(i);
       const slot = i.rmSlot(size);
       i.helper(helper, write ? { size, destination: i.reg, source: slot } : { size, destination: slot, source: i.reg });
     },
-    { registerOnly: true },
+    options,
   );
+  return { ...entry, select: (i) => (exists(i.reg) ? entry : undefinedRow) };
 }
 const isControl = (number: number): boolean => controlNumbers.has(number);
 const isDebug = (number: number): boolean => number < 8;
@@ -270,13 +276,15 @@ export function enterSystem(map: OpcodeMap): void {
   map[0xc3] = byPrefix("movnti", {
     none: byMemory(
       modrm("movnti", (i) => {
-        i.memory(store, i.operandSize, 0, i.regSlot(i.operandSize));
+        const size = i.rexW ? 8 : 4;
+        i.memory(store, size, 0, i.regSlot(size));
       }),
       undefined,
     ),
   });
   map[0xc7] = group9;
-  map[0xff] = modrm("ud0", undefinedInstruction);
+  // NOTE: AMD processors read no ModRM byte here, Intel ones do.
+  map[0xff] = row("ud0", undefinedInstruction);
 }
 
 /** Enters CRC32 into the map 0F 38. MOVBE, which shares its opcodes, is more than the CPU model has. */

@@ -1,6 +1,6 @@
 import { registersAt, zeroSlot } from "../layout.ts";
 import { type VectorOperation, vectorOperationNumber, vectorOperations } from "../vector-operations.ts";
-import { type Instruction, t0, v0 } from "./instruction.ts";
+import { type Instruction, t1, v0 } from "./instruction.ts";
 import { type FormedKinds, kind, load, loadAligned, move, store, storeAligned } from "./kinds.ts";
 import {
   byMemory,
@@ -34,7 +34,8 @@ function emitVector(
   destination: number,
   source: number,
 ): void {
-  const immediate = i.immediate & 0xff;
+  // NOTE: INSERTPS from memory takes element 0, whatever bits 7:6 say.
+  const immediate = i.immediate & (i.isMemory && operation.name === "insertps" ? 0x3f : 0xff);
   if (operation.rare) {
     const size = i.rexW ? 8 : 4;
     i.helper("vector-rare", { destination, source, size, immediate: number, immediateHigh: 0, base: immediate });
@@ -49,8 +50,8 @@ function sourceSlot(i: Instruction, operation: VectorOperation): number {
   if (operation.source === "none") return 0;
   if (operation.source === "general") {
     if (!i.isMemory) return i.rmSlot(8);
-    i.memory(load, operation.memory, t0, 0);
-    return t0;
+    i.memory(load, operation.memory, t1, 0);
+    return t1;
   }
   if (!i.isMemory) return i.xmmRm();
   i.memory(operation.aligned ? loadAligned : load, operation.memory, v0, 0);
@@ -69,8 +70,8 @@ function vectorRow(operation: VectorOperation, number: number): Row {
     return modrm(
       name,
       (i) => {
-        emitVector(i, operation, number, i.isMemory ? t0 : i.rmSlot(8), i.xmmReg());
-        if (i.isMemory) i.memory(store, operation.memory, 0, t0);
+        emitVector(i, operation, number, i.isMemory ? t1 : i.rmSlot(8), i.xmmReg());
+        if (i.isMemory) i.memory(store, operation.memory, 0, t1);
       },
       options,
     );
@@ -415,5 +416,6 @@ export function enterVectors(twoByte: OpcodeMap, map38: OpcodeMap, map3a: Opcode
   main.enterInto(twoByte);
   map38Table.enterInto(map38);
   (tables.get(0x3a) as PrefixTable).enterInto(map3a);
-  twoByte[0x77] = row("emms", (i) => i.helper("empty-mmx-state"));
+  const emms = row("emms", (i) => i.helper("empty-mmx-state"));
+  twoByte[0x77] = byPrefix("emms", { none: emms }, false);
 }
