@@ -38,6 +38,8 @@ export interface MemoryBacking {
    * same bytes.
    */
   readonly identity: string | undefined;
+  /** This opening made the object: it is all zero, and no checkpoint belongs to it. */
+  readonly created: boolean;
   /**
    * Maps the object over a part of a {@link RamAllocation}: `target` begins at a page boundary and is `size` bytes
    * long. When it returns, the bytes of `target` are the object's bytes, in place.

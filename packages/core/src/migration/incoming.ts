@@ -89,7 +89,7 @@ async function readStream(migration: IncomingMigration): Promise<void> {
   const source = migration.source as TransportSource;
   const once = !isSeekable(source);
   const copier = new RamCopier(migration);
-  const checkpoint = await readCheckpoint((buffer) => untilAborted(source.read(buffer), signal), {
+  const reading = readCheckpoint((buffer) => untilAborted(source.read(buffer), signal), {
     configuration: (configuration) => checkConfiguration(migration, configuration),
     blocks: (blocks) => {
       checkBlocks(subject.ram.blocks, blocks);
@@ -102,6 +102,11 @@ async function readStream(migration: IncomingMigration): Promise<void> {
         copier.page(block, offset, contents);
       }
     },
+  });
+  const checkpoint = await reading.catch(async (error: unknown) => {
+    // If the command at the other end failed, that is why the stream is not as it should be.
+    await closeSource(migration);
+    throw error;
   });
   migration.checkpoint = checkpoint;
   if (once) {

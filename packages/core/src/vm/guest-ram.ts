@@ -67,6 +67,10 @@ export class GuestRam {
         backing.mapInto(bytes);
         const keeps = backing.supports.shared && backing.supports.survivesProcessExit;
         const mark = keeps ? await GenerationMark.of(options) : undefined;
+        if (backing.created) {
+          // A mark beside a file that was made just now belongs to one that has been removed.
+          await mark?.remove();
+        }
         blocks.push({ id: options.id, backing, bytes, guestAddress: addressOf(regions, offset), mark });
         offset += backing.size;
       }

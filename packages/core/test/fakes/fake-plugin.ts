@@ -275,6 +275,7 @@ class FakeBacking implements MemoryBacking {
   readonly supports: MemorySupports;
   readonly location: string;
   readonly identity: string | undefined;
+  readonly created: boolean;
   #target: Uint8Array = new Uint8Array(0);
 
   constructor(options: MemoryObjectOptions, supports: MemorySupports) {
@@ -284,6 +285,7 @@ class FakeBacking implements MemoryBacking {
     const kept = supports.survivesProcessExit;
     this.location = kept ? (options["mem-path"] as string) : "private";
     this.identity = kept ? this.location : undefined;
+    this.created = !kept || !keptMemory.has(this.location);
     openMemory.add(this.id);
   }
 
