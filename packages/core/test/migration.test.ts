@@ -345,6 +345,15 @@ describe("RAM in place and its checkpoint", () => {
     await fourth.machine.quit();
   });
 
+  it("are parted when the RAM is made anew, though the mark of the old one is still there", async () => {
+    await saveAndQuit("store:a");
+    keptMemory.clear();
+    const { machine } = await keepingMachine({ incoming: "defer" });
+    await expect(machine.migrateIncoming("store:a")).rejects.toMatchObject({ code: "ERR_CPR_RAM_MOVED_ON" });
+    await expect(stat(`${path}.cpr`)).rejects.toMatchObject({ code: "ENOENT" });
+    await machine.quit();
+  });
+
   it("stay together when the VM is loaded but does not run", async () => {
     await saveAndQuit("store:a");
     for (let round = 0; round < 2; round++) {

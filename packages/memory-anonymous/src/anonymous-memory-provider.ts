@@ -39,6 +39,7 @@ class AnonymousMemory implements MemoryBacking {
   readonly supports = supports;
   readonly location = "anonymous";
   readonly identity = undefined;
+  readonly created = true;
   readonly #prealloc: boolean;
   #target: Uint8Array | undefined;
   #closed = false;

@@ -96,6 +96,7 @@ export class DaxMemoryProvider implements MemoryProvider {
       supports: this.supports,
       location: path,
       identity: number === undefined ? undefined : `char ${number.major}:${number.minor}`,
+      created: false,
       descriptor,
       visibility: "shared",
       synchronous: pmem,

@@ -56,6 +56,7 @@ export class MemfdMemoryProvider implements MemoryProvider {
       supports: { ...this.supports, shared: share },
       location: "memfd",
       identity: undefined,
+      created: true,
       descriptor,
       visibility: share ? "shared" : "private",
       prealloc,

@@ -65,6 +65,7 @@ export class FileMemoryProvider implements MemoryProvider {
       },
       location: file.location,
       identity: share && file.named ? file.identity : undefined,
+      created: file.created,
       descriptor: file.descriptor,
       visibility: share ? "shared" : "private",
       synchronous: share && pmem,

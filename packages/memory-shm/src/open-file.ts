@@ -9,6 +9,8 @@ import { type FileSystem, fileSystemOf } from "./file-system.ts";
 export interface OpenFile {
   readonly descriptor: number;
   readonly fileSystem: FileSystem;
+  /** It was made, or was empty: all its bytes are zero. */
+  readonly created: boolean;
   /** It can be found again by its path. */
   readonly named: boolean;
   readonly location: string;
@@ -33,7 +35,7 @@ export function openNamed(path: string, properties: FileProperties, share: boole
     throw memoryErrors.ERR_CPR_MEMORY_KIND({ path, kind: kindOf(found) });
   }
   for (;;) {
-    const { descriptor, created } = openOrCreate(path, properties.readonly === true);
+    const { descriptor, made } = openOrCreate(path, properties.readonly === true);
     if (!tryLock(descriptor, share ? "exclusive" : "shared")) {
       const pid = findLockHolder(fstatSync(descriptor));
       closeSync(descriptor);
@@ -47,10 +49,10 @@ export function openNamed(path: string, properties: FileProperties, share: boole
         continue;
       }
       const fileSystem = fileSystemOf(path);
-      prepare(descriptor, path, fileSystem, share ? properties : { ...properties, prealloc: false });
-      return { descriptor, fileSystem, named: true, location: path, identity: `${dev}:${ino}` };
+      const created = prepare(descriptor, path, fileSystem, share ? properties : { ...properties, prealloc: false });
+      return { descriptor, fileSystem, created, named: true, location: path, identity: `${dev}:${ino}` };
     } catch (error) {
-      if (created) {
+      if (made) {
         unlinkSync(path);
       }
       closeSync(descriptor);
@@ -66,9 +68,16 @@ export function openUnnamed(folder: string, properties: FileProperties): OpenFil
   try {
     unlinkSync(path);
     const fileSystem = fileSystemOf(folder);
-    prepare(descriptor, folder, fileSystem, properties);
+    const created = prepare(descriptor, folder, fileSystem, properties);
     const { dev, ino } = fstatSync(descriptor);
-    return { descriptor, fileSystem, named: false, location: `${folder} (no name)`, identity: `${dev}:${ino}` };
+    return {
+      descriptor,
+      fileSystem,
+      created,
+      named: false,
+      location: `${folder} (no name)`,
+      identity: `${dev}:${ino}`,
+    };
   } catch (error) {
     closeSync(descriptor);
     throw error;
@@ -93,18 +102,18 @@ function kindOf(found: Stats): string {
         : "a character device";
 }
 
-function openOrCreate(path: string, readOnly: boolean): { descriptor: number; created: boolean } {
+function openOrCreate(path: string, readOnly: boolean): { descriptor: number; made: boolean } {
   const { O_CREAT, O_EXCL, O_RDONLY, O_RDWR } = constants;
   for (;;) {
     try {
-      return { descriptor: openSync(path, readOnly ? O_RDONLY : O_RDWR), created: false };
+      return { descriptor: openSync(path, readOnly ? O_RDONLY : O_RDWR), made: false };
     } catch (cause) {
       if ((cause as NodeJS.ErrnoException).code !== "ENOENT" || readOnly) {
         throw openFailure(path, cause);
       }
     }
     try {
-      return { descriptor: openSync(path, O_RDWR | O_CREAT | O_EXCL, ownerOnly), created: true };
+      return { descriptor: openSync(path, O_RDWR | O_CREAT | O_EXCL, ownerOnly), made: true };
     } catch (cause) {
       // EEXIST: somebody else made it just now, so there is a file to open. A link to nowhere is no such file.
       if (
@@ -123,8 +132,8 @@ function openFailure(path: string, cause: unknown): Error {
   return memoryErrors.ERR_CPR_MEMORY_OPEN({ path, reason: reasonOf(cause), remedy }, { cause });
 }
 
-/** Gives an empty file its size, and refuses one of another size. */
-function prepare(descriptor: number, path: string, fileSystem: FileSystem, properties: FileProperties): void {
+/** Gives an empty file its size, and refuses one of another size. Tells whether it was empty. */
+function prepare(descriptor: number, path: string, fileSystem: FileSystem, properties: FileProperties): boolean {
   const { size, prealloc = false, readonly = false } = properties;
   const { size: actual, blocks } = fstatSync(descriptor);
   if (actual !== 0 && actual !== size) {
@@ -138,7 +147,7 @@ function prepare(descriptor: number, path: string, fileSystem: FileSystem, prope
     if (actual === 0) {
       throw memoryErrors.ERR_CPR_MEMORY_FILE_SIZE({ path, size, actual });
     }
-    return;
+    return false;
   }
   // Guest RAM that meets a full file system is a SIGBUS, which ends the process and loses the guest.
   if (size - blocks * 512 > available) {
@@ -159,4 +168,5 @@ function prepare(descriptor: number, path: string, fileSystem: FileSystem, prope
         : openFailure(path, cause);
     }
   }
+  return actual === 0;
 }

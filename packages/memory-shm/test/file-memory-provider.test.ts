@@ -65,14 +65,17 @@ function guestRam(): Uint8Array {
 }
 
 test("the file is made with the object's size, for its owner only", async () => {
-  await open();
+  const made = await open();
+  expect(made.created).toBe(true);
   expect(statSync(path)).toMatchObject({ size, mode: 0o100600 });
+  await made.close();
+  expect((await open()).created).toBe(false);
 });
 
 test("an empty file gets the size, a link is followed", async () => {
   writeFileSync(path, "");
   symlinkSync(path, join(folder, "link"));
-  await open({ "mem-path": join(folder, "link") });
+  expect((await open({ "mem-path": join(folder, "link") })).created).toBe(true);
   expect(statSync(path).size).toBe(size);
 });
 

@@ -14,6 +14,8 @@ export interface MappedMemoryOptions {
   /** For people: a path, or what it is if it has no name. */
   readonly location: string;
   readonly identity: string | undefined;
+  /** See {@link MemoryBacking.created}. */
+  readonly created: boolean;
   /** It is open, locked and of the right size; it belongs to the {@link MappedMemory} from now on. */
   readonly descriptor: number;
   /** `private`: the guest's stores copy pages and do not reach the object. */
@@ -35,6 +37,7 @@ export class MappedMemory implements MemoryBacking {
   readonly supports: MemorySupports;
   readonly location: string;
   readonly identity: string | undefined;
+  readonly created: boolean;
   readonly #options: MappedMemoryOptions;
   #descriptor: number | undefined;
   #target: Uint8Array | undefined;
@@ -45,6 +48,7 @@ export class MappedMemory implements MemoryBacking {
     this.supports = options.supports;
     this.location = options.location;
     this.identity = options.identity;
+    this.created = options.created;
     this.#options = options;
     this.#descriptor = options.descriptor;
   }

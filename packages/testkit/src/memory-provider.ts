@@ -287,6 +287,7 @@ export async function memoryProviderCases(fixture: MemoryProviderFixture): Promi
         again.mapInto(other);
         equalBytes(other, bytes, "what was found");
         assert.equal(again.identity, backing.identity);
+        assert.equal(again.created, false, "it says that it made what it found");
       }),
     )
     .addIf(
@@ -337,7 +338,8 @@ export async function memoryProviderCases(fixture: MemoryProviderFixture): Promi
         target.fill(4);
         await backing.close();
         const { target: other } = addressSpace(size);
-        (await specimen.open()).mapInto(other);
+        const again = await specimen.open();
+        again.mapInto(other);
         assert.ok(
           other.every((byte) => byte === 0),
           "something was found",

@@ -34,6 +34,7 @@ class KeptMemory implements MemoryBacking {
   readonly supports: MemoryBacking["supports"];
   readonly location: string = "kept";
   readonly identity: string | undefined = undefined;
+  readonly created: boolean = true;
   protected open = true;
 
   constructor({ id, size }: MemoryObjectOptions, supports: MemoryBacking["supports"]) {
@@ -201,6 +202,7 @@ class CopyingProvider extends KeptProvider {
   override async open(options: MemoryObjectOptions): Promise<MemoryBacking> {
     await super.open(options);
     const { store } = this;
+    const created = !store.has(options.id);
     const kept = store.get(options.id) ?? { bytes: new Uint8Array(options.size), locked: false };
     if (this.locks && kept.locked) {
       throw new CprError("ERR_CPR_MEMORY_BUSY", "busy", `${options.id} is in use`, { details: { path: options.id } });
@@ -213,6 +215,7 @@ class CopyingProvider extends KeptProvider {
     let mapped: Uint8Array | undefined;
     return new (class extends KeptMemory {
       override readonly identity = `kept:${options.id}`;
+      override readonly created = created;
 
       override mapInto(target: Uint8Array) {
         super.mapInto(target);
@@ -276,6 +279,18 @@ describe("the suite of memory providers", () => {
     expect(await failingCases(await memoryProviderCases(stored(Forgetful)))).toContain(
       "refuses another size than the object has, and leaves the object as it is",
     );
+  });
+
+  test("notices a provider that takes what it finds for new", async () => {
+    class Boastful extends CopyingProvider {
+      override async open(options: MemoryObjectOptions) {
+        return Object.assign(await super.open(options), { created: true });
+      }
+    }
+    expect(await failingCases(await memoryProviderCases(stored(Boastful)))).toEqual([
+      "shows the same bytes wherever it is mapped, at once",
+      "gives what was stored to who opens it again",
+    ]);
   });
 
   test("notices a provider that forgets what it says it keeps", async () => {
