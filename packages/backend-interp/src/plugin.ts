@@ -1,1 +1,9 @@
-export {};
+import { Backend, definePlugin } from "@cpr/core";
+import { InterpreterBackend } from "./backend.ts";
+
+export default definePlugin({
+  name: "@cpr/backend-interp",
+  setup(context) {
+    context.contribute(Backend, InterpreterBackend);
+  },
+});

@@ -126,9 +126,9 @@ export function segmentOf(descriptor: Descriptor, selector: number = descriptor.
   };
 }
 
-/** A segment register that holds a null selector. */
+/** A segment register that holds a null selector. For SS, whose DPL is CPL in a saved state, the RPL is kept as DPL. */
 export function nullSegment(selector: number): SegmentValue {
-  return { selector, base: 0n, limit: 0, attributes: 0, unusable: true };
+  return { selector, base: 0n, limit: 0, attributes: (selector & 3) << privilegeShift, unusable: true };
 }
 
 /** The hidden part in real and virtual-8086 mode. */

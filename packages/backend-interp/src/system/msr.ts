@@ -130,7 +130,6 @@ export class ModelSpecificRegisters {
     msr.cstar,
     msr.fmask,
     msr.kernelGsBase,
-    msr.tscAdjust,
     ...stored.keys(),
   ];
 
@@ -198,7 +197,7 @@ export class ModelSpecificRegisters {
     }
     const slot = this.#slots.get(index);
     if (slot !== undefined) {
-      if (index !== msr.star && index !== msr.fmask && !isCanonical(value)) return false;
+      if (!this.isAllowed(index, value)) return false;
       core.u64[slot >> 3] = value;
       return true;
     }
@@ -215,6 +214,7 @@ export class ModelSpecificRegisters {
 
   /** Whether a register that just holds a value may hold this one. */
   isAllowed(index: number, value: bigint): boolean {
+    if (index === msr.lstar || index === msr.cstar || index === msr.kernelGsBase) return isCanonical(value);
     if (index === msr.pageAttributeTable) return memoryTypes(value) && !containsReservedAttribute(value);
     if (fixedRanges.includes(index)) return memoryTypes(value);
     if (index === msr.sysenterStack || index === msr.sysenterTarget) return isCanonical(value);

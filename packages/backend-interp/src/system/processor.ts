@@ -77,6 +77,13 @@ export type Activity = (typeof activity)[keyof typeof activity];
 /** Why {@link Processor.run} returned. */
 export type RunOutcome = "budget" | "idle" | "shutdown";
 
+/** An event that a state holds; `kind` as in core's `pendingEvent`. */
+export interface PendingEvent {
+  readonly vector: number;
+  readonly kind: number;
+  readonly errorCode: number | undefined;
+}
+
 /** Exceptions that make a double fault of each other (Intel SDM Vol. 3A table 6-5). */
 const contributory: ReadonlySet<number> = new Set([0, 10, 11, 12, 13]);
 
@@ -111,6 +118,8 @@ export class Processor implements SystemProcessor {
   activity: Activity = activity.running;
   nmiMasked = false;
   nmiPending = false;
+  /** An event of a restored state, whose delivery had begun elsewhere: delivered before anything else. */
+  pendingEvent: PendingEvent | undefined;
   /** Instructions executed so far. */
   executed = 0;
   /** Registers at the moment of a triple fault. */
@@ -204,10 +213,14 @@ export class Processor implements SystemProcessor {
   get interrupts(): ProcessorInterrupts | undefined {
     return this.#interrupts;
   }
-  attachInterrupts(interrupts: ProcessorInterrupts): void {
+  /** `onChange` is called whenever an interrupt may have become pending, also while the processor executes. */
+  attachInterrupts(interrupts: ProcessorInterrupts, onChange: () => void): void {
     this.#interrupts = interrupts;
     interrupts.timestampOffset = this.#timeStampOffset;
-    interrupts.onChange = () => this.forceReturn();
+    interrupts.onChange = () => {
+      this.forceReturn();
+      onChange();
+    };
   }
 
   /** Makes {@link run} return at the next block. */
@@ -359,8 +372,7 @@ export class Processor implements SystemProcessor {
     return (
       (this.registers.systemFlags & flag.interrupt) !== 0 &&
       this.core.u32[interruptShadowAt >> 2] === 0 &&
-      this.#interrupts !== undefined &&
-      this.#interrupts.pending()
+      this.#interrupts?.pending() === true
     );
   }
 
@@ -386,6 +398,7 @@ export class Processor implements SystemProcessor {
 
   /** Delivers what waits and may be delivered; wakes the processor from HLT. */
   #takeEvents(): void {
+    if (this.pendingEvent !== undefined) this.#deliverPending(this.pendingEvent);
     this.#collectEvents();
     if (this.activity !== activity.running && this.activity !== activity.halted) return;
     const shadow = this.core.u32[interruptShadowAt >> 2] as number;
@@ -400,6 +413,14 @@ export class Processor implements SystemProcessor {
       this.activity = activity.running;
       this.#deliverExternal((this.#interrupts as ProcessorInterrupts).acknowledge(), "interrupt");
     }
+  }
+
+  #deliverPending({ vector: number, kind, errorCode }: PendingEvent): void {
+    this.pendingEvent = undefined;
+    if (kind === 3) this.#deliverException(number, errorCode);
+    else if (kind === 2) this.nmiPending = true;
+    else if (kind === 0) this.#deliverExternal(number, "interrupt");
+    // A software interrupt is left to its instruction, at which RIP still is.
   }
 
   /** After a triple fault. */
@@ -660,6 +681,8 @@ export class Processor implements SystemProcessor {
     this.activity = activity.running;
     this.nmiMasked = false;
     this.nmiPending = false;
+    this.pendingEvent = undefined;
+    this.shutdownReport = "";
     resetRegisters(this, false);
     this.setTimeStamp(0n);
     this.code.flush();

@@ -1,0 +1,113 @@
+/// <reference lib="dom" />
+// NOTE: the reference brings the types of WebAssembly, which TypeScript declares with the browser's interfaces.
+import type {
+  Backend,
+  BackendAvailability,
+  BackendSupports,
+  Execution,
+  ExecutionContext,
+  ProcessorModel,
+  RamAllocation,
+} from "@cpr/core";
+import { coreInstantiator } from "./core-instance.ts";
+import { interpreterErrors } from "./errors.ts";
+import { InterpreterExecution } from "./execution.ts";
+import type { RamAddress } from "./imports.ts";
+import { processorModels } from "./system/cpu-model.ts";
+import { Processor } from "./system/processor.ts";
+
+const wasmPage = 0x1_0000;
+/** What a memory with 32-bit addresses can hold. */
+const narrowLimit = 2 ** 32;
+/** The most that V8 allows a memory with 64-bit addresses. */
+const maximumRam = 2 ** 34;
+
+/** A module with two memories: valid where multi-memory is. */
+const twoMemories = Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 5, 5, 2, 0, 1, 0, 1);
+
+/** What crosses to the machine thread: the memory itself, which is shared, and how much of it is RAM. */
+interface RamHandle {
+  readonly memory: WebAssembly.Memory;
+  readonly size: number;
+}
+
+const addressOf = (size: number): RamAddress => (size > narrowLimit ? "i64" : "i32");
+
+/** The execution backend that interprets x86-64 code with WebAssembly and TypeScript: it works on every host. */
+export class InterpreterBackend implements Backend {
+  readonly name = "interp";
+  readonly preference = 10;
+  readonly supports: BackendSupports = {
+    inKernelIrqchip: false,
+    maximumProcessors: 1,
+    maximumRam,
+    dirtyLog: false,
+  };
+  readonly processorModels: readonly ProcessorModel[] = processorModels.map(({ name }) => ({ name }));
+
+  async probe(): Promise<BackendAvailability> {
+    return WebAssembly.validate(twoMemories)
+      ? { available: true, note: "x86-64 in WebAssembly" }
+      : {
+          available: false,
+          reason: `Node ${process.version} has no WebAssembly modules with several memories`,
+          hint: "Use Node 24 or later.",
+        };
+  }
+
+  allocateRam(size: number): RamAllocation {
+    if (size > maximumRam) {
+      throw interpreterErrors.ERR_CPR_INTERP_RAM({ size, limit: maximumRam });
+    }
+    const pages = Math.ceil(size / wasmPage);
+    try {
+      const memory = addressOf(size) === "i64" ? wideMemory(pages) : narrowMemory(pages);
+      return allocation({ memory, size });
+    } catch (cause) {
+      const reason = cause instanceof Error ? cause.message : String(cause);
+      throw interpreterErrors.ERR_CPR_INTERP_ALLOCATE({ size, reason }, { cause });
+    }
+  }
+
+  adoptRam(handle: unknown): RamAllocation {
+    return allocation(handle as RamHandle);
+  }
+
+  async createExecution(context: ExecutionContext): Promise<Execution> {
+    const { processorModel, processorCount, allocation: ram, memory, bus, clock } = context;
+    const features = processorModels.find(({ name }) => name === processorModel);
+    if (features === undefined) {
+      const known = processorModels.map(({ name }) => name);
+      throw interpreterErrors.ERR_CPR_INTERP_MODEL({ model: processorModel, known });
+    }
+    if (processorCount !== 1) {
+      throw interpreterErrors.ERR_CPR_INTERP_PROCESSORS({ count: processorCount });
+    }
+    const handle = ram.handle as RamHandle;
+    const processor = new Processor({
+      index: 0,
+      ram: handle.memory,
+      ramSize: handle.size,
+      regions: memory.regions,
+      bus,
+      clock,
+      features,
+      instantiate: coreInstantiator(addressOf(handle.size)),
+    });
+    return new InterpreterExecution(context, processor);
+  }
+}
+
+function allocation(handle: RamHandle): RamAllocation {
+  return { bytes: new Uint8Array(handle.memory.buffer, 0, handle.size), handle };
+}
+
+function narrowMemory(pages: number): WebAssembly.Memory {
+  return new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
+}
+
+/** A memory with 64-bit addresses; its type declarations lag behind. */
+function wideMemory(pages: number): WebAssembly.Memory {
+  const descriptor = { address: "i64", initial: BigInt(pages), maximum: BigInt(pages), shared: true };
+  return new WebAssembly.Memory(descriptor as unknown as WebAssembly.MemoryDescriptor);
+}
