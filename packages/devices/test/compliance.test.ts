@@ -1,5 +1,6 @@
 import type { Device, InterruptController, LocalApic, PowerButton } from "@cpr/core";
 import { type DeviceFixture, deviceCompliance } from "@cpr/testkit/device";
+import { pluginPackageCompliance } from "@cpr/testkit/plugin-package";
 import {
   AcpiPowerModel,
   CmosRtcModel,
@@ -13,6 +14,8 @@ import {
   Uart16550Model,
 } from "../src/index.ts";
 import { RecordingApicBus } from "./wiring.ts";
+
+pluginPackageCompliance(import.meta.url);
 
 /** A part of a device that the board calls. */
 function part<T>(device: Device): T {

@@ -1,0 +1,3 @@
+import { pluginPackageCompliance } from "@cpr/testkit/plugin-package";
+
+pluginPackageCompliance(import.meta.url);
