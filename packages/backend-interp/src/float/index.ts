@@ -1,7 +1,8 @@
 /** Floating point and its state: x87, MMX, FXSAVE and XSAVE, and the vector instructions that run in TypeScript. */
-import { emptyMmxHelper, mmxHelper } from "./mmx.ts";
+
 import { helperResult } from "../operations.ts";
 import type { Helpers, ProcessorCore } from "../processor-interface.ts";
+import { emptyMmxHelper, mmxHelper } from "./mmx.ts";
 import {
   loadMxcsrHelper,
   restoreExtendedHelper,

@@ -67,11 +67,7 @@ function bits(compute: (first: bigint, second: bigint) => bigint): Operation {
   };
 }
 
-function shift(
-  type: Integers,
-  arithmetic: boolean,
-  compute: (value: number, count: number) => number,
-): Operation {
+function shift(type: Integers, arithmetic: boolean, compute: (value: number, count: number) => number): Operation {
   const width = 64 / size[type];
   return () => {
     const wanted = b.u64[0] as bigint;

@@ -155,7 +155,8 @@ function convert(unit: MmxUnit, vectors: VectorUnit, i: Instruction): boolean {
   const isDouble = i.prefix === 0x66;
   if (i.opcode === 0x2a) {
     const value = unit.operand(i, 8);
-    if (!i.memory || !isDouble) unit.enter();
+    // NOTE: an operand in memory leaves the x87 state alone (on AMD's processors; the manuals differ about CVTPI2PS).
+    if (!i.memory) unit.enter();
     const d = xmmAt + 16 * i.regWide;
     u64[conversionScratchAt >> 3] = value;
     u64[(conversionScratchAt >> 3) + 1] = 0n;

@@ -22,7 +22,7 @@ export interface FloatFormat {
   readonly precision: number;
   readonly minExponent: number;
   readonly maxExponent: number;
-  /** What the exponent changes by when an unmasked overflow or underflow is answered with a scaled result; 0: not answered so. */
+  /** What the exponent changes by when an unmasked overflow or underflow is answered with a scaled result; 0: there is no result then. */
   readonly scaling: number;
 }
 
@@ -142,7 +142,13 @@ export function unpackDouble(bits: bigint): Float {
     if (fraction === 0n) return zero(sign);
     return { kind: "finite", sign, exponent: -1074, significand: fraction, denormal: true };
   }
-  return { kind: "finite", sign, exponent: exponent - 1075, significand: fraction | 0x10000000000000n, denormal: false };
+  return {
+    kind: "finite",
+    sign,
+    exponent: exponent - 1075,
+    significand: fraction | 0x10000000000000n,
+    denormal: false,
+  };
 }
 
 /** The two parts of an 80-bit number. */
@@ -268,13 +274,10 @@ export function round(
     // Tiny: below the normal range even when rounded as if the range had no end.
     const masked = (environment.masks & underflow) !== 0;
     if (!masked) {
-      environment.flags |= underflow;
-      if (format.scaling) {
-        environment.flags |= before;
-        return normalize(environment, format, sign, result, last + format.scaling);
-      }
+      environment.flags |= underflow | before;
+      return normalize(environment, format, sign, result, last + format.scaling);
     }
-    if (masked && environment.flushToZero) {
+    if (environment.flushToZero) {
       environment.flags |= underflow | precision;
       environment.roundedUp = false;
       return zero(sign);
@@ -296,7 +299,7 @@ export function round(
   const top = last + bitLength(result) - 1;
   if (top > format.maxExponent) {
     environment.flags |= overflow;
-    if (!(environment.masks & overflow) && format.scaling) {
+    if (!(environment.masks & overflow)) {
       return normalize(environment, format, sign, result, last - format.scaling);
     }
     environment.flags |= precision;
@@ -310,7 +313,10 @@ export function round(
   return finite(sign, result, last);
 }
 
-/** A scaled result; what lies outside the range even so becomes infinity or zero. */
+/**
+ * The answer to an unmasked overflow or underflow: a scaled result; infinity or zero if even that is out of range. Formats without scaling
+ * (SSE's) have no result then: nobody looks at it.
+ */
 function normalize(
   environment: FloatEnvironment,
   format: FloatFormat,
@@ -319,20 +325,19 @@ function normalize(
   exponent: number,
 ): Float {
   const top = exponent + bitLength(significand) - 1;
+  if (format.scaling === 0) return zero(sign);
   if (top <= format.maxExponent && top >= format.minExponent) return finite(sign, significand, exponent);
   environment.flags |= floatException.precision;
   environment.roundedUp = top > format.maxExponent;
   return top > format.maxExponent ? infinity(sign) : zero(sign);
 }
 
-export function isNaN(value: Float): boolean {
+export function isNaNKind(value: Float): boolean {
   return value.kind === "quiet" || value.kind === "signaling";
 }
 
 export function quieted(value: Float): Float {
-  return value.kind === "signaling"
-    ? { ...value, kind: "quiet", significand: value.significand | quietBit }
-    : value;
+  return value.kind === "signaling" ? { ...value, kind: "quiet", significand: value.significand | quietBit } : value;
 }
 
 /** Invalid operation: the default NaN. */
@@ -344,8 +349,8 @@ export function invalid(environment: FloatEnvironment): Float {
 /** The NaN that results if an operand is one (or is unsupported); otherwise undefined, with the denormal flag seen to by the caller. */
 export function propagate(environment: FloatEnvironment, a: Float, b: Float): Float | undefined {
   if (a.kind === "unsupported" || b.kind === "unsupported") return invalid(environment);
-  const aIs = isNaN(a);
-  const bIs = isNaN(b);
+  const aIs = isNaNKind(a);
+  const bIs = isNaNKind(b);
   if (!aIs && !bIs) return undefined;
   if (a.kind === "signaling" || b.kind === "signaling") environment.flags |= floatException.invalid;
   if (environment.nanRule === "sse") return quieted(aIs ? a : b);
@@ -406,9 +411,7 @@ function addSigned(environment: FloatEnvironment, format: FloatFormat, a: Float,
   }
   const sum = (a.sign ? -aValue : aValue) + (bSign ? -bValue : bValue);
   if (sum === 0n) return zero(cancelled);
-  return sum < 0n
-    ? round(environment, format, 1, -sum, exponent)
-    : round(environment, format, 0, sum, exponent);
+  return sum < 0n ? round(environment, format, 1, -sum, exponent) : round(environment, format, 0, sum, exponent);
 }
 
 export function multiply(environment: FloatEnvironment, format: FloatFormat, a: Float, b: Float): Float {
@@ -481,7 +484,7 @@ export function compare(environment: FloatEnvironment, a: Float, b: Float, quiet
     environment.flags |= floatException.invalid;
     return 2;
   }
-  if (isNaN(a) || isNaN(b)) {
+  if (isNaNKind(a) || isNaNKind(b)) {
     if (!quiet || a.kind === "signaling" || b.kind === "signaling") environment.flags |= floatException.invalid;
     return 2;
   }

@@ -55,11 +55,7 @@ function readX87(unit: X87Unit, image: Uint8Array, pointers64: boolean): void {
   unit.instructionPointer = BigInt.asUintN(pointers64 ? 64 : 32, view.getBigUint64(at.instructionPointer, true));
   unit.dataPointer = BigInt.asUintN(pointers64 ? 64 : 32, view.getBigUint64(at.dataPointer, true));
   for (let index = 0; index < 8; index++) {
-    unit.writeRaw(
-      index,
-      view.getBigUint64(at.x87 + 16 * index, true),
-      view.getUint16(at.x87 + 16 * index + 8, true),
-    );
+    unit.writeRaw(index, view.getBigUint64(at.x87 + 16 * index, true), view.getUint16(at.x87 + 16 * index + 8, true));
   }
   unit.abridgedTags = image[at.tags] as number;
   unit.summarize();

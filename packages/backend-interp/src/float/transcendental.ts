@@ -3,7 +3,7 @@
  * guard bits that the one rounding at the end is right except in ties closer than 2^-60 of a unit. The callers deal with
  * special operands; here operands are finite and not zero.
  */
-import { bitLength, type Float, type FloatEnvironment, extended, integerSquareRoot, round } from "./soft-float.ts";
+import { bitLength, extended, type Float, type FloatEnvironment, integerSquareRoot, round } from "./soft-float.ts";
 
 /** Fraction bits of the fixed-point numbers for arguments around one. */
 const fraction = 224;
@@ -11,7 +11,7 @@ const bits = BigInt(fraction);
 const one = 1n << bits;
 
 /** π·2^fraction by Machin's formula. */
-const pi = 4n * (4n * arctangentOfInverse(5n) - arctangentOfInverse(239n)) >> 32n;
+const pi = (4n * (4n * arctangentOfInverse(5n) - arctangentOfInverse(239n))) >> 32n;
 /** ln 2 = 2 atanh(1/3). */
 const ln2 = (2n * hyperbolicArctangentOfInverse(3n)) >> 32n;
 
@@ -49,13 +49,7 @@ function roundFixed(environment: FloatEnvironment, value: bigint, places: number
 
 /** A number whose distance from significand·2^exponent is too small for any bit but the sticky one: above (1) or below (-1) in magnitude. */
 function roundNear(environment: FloatEnvironment, a: Float, direction: 1 | -1): Float {
-  return round(
-    environment,
-    extended,
-    a.sign,
-    (a.significand << 140n) + BigInt(direction),
-    a.exponent - 140,
-  );
+  return round(environment, extended, a.sign, (a.significand << 140n) + BigInt(direction), a.exponent - 140);
 }
 
 /** Exponent of the leading bit. */

@@ -21,8 +21,8 @@ import {
   packDouble,
   packSingle,
   round,
-  roundToIntegral,
   roundingControl,
+  roundToIntegral,
   single,
   squareRoot,
   subtract,
@@ -91,6 +91,11 @@ export class VectorUnit {
     );
   }
 
+  /** A result as the operand of a further operation. */
+  reread(type: Type, value: Float): Float {
+    return this.#flushed(type === "single" ? unpackSingle(packSingle(value)) : unpackDouble(packDouble(value)));
+  }
+
   write(type: Type, slot: number, lane: number, value: Float): void {
     const { u32, u64 } = this.processor.core;
     if (type === "single") u32[(slot >> 2) + lane] = packSingle(value);
@@ -143,8 +148,11 @@ function fourTypes(
 }
 
 function arithmetic(name: string, operation: Binary): [string, Implementation][] {
-  return fourTypes(name, (type) => (unit, { d, s }, lane) =>
-    operation(unit.environment, formats[type], unit.read(type, d, lane), unit.read(type, s, lane)),
+  return fourTypes(
+    name,
+    (type) =>
+      (unit, { d, s }, lane) =>
+        operation(unit.environment, formats[type], unit.read(type, d, lane), unit.read(type, s, lane)),
   );
 }
 
@@ -161,7 +169,13 @@ function extreme(name: string, wanted: -1 | 1): [string, Implementation][] {
 function satisfies(outcome: -1 | 0 | 1 | 2, predicate: number): boolean {
   const base = predicate & 3;
   const holds =
-    base === 0 ? outcome === 0 : base === 1 ? outcome === -1 : base === 2 ? outcome === -1 || outcome === 0 : outcome === 2;
+    base === 0
+      ? outcome === 0
+      : base === 1
+        ? outcome === -1
+        : base === 2
+          ? outcome === -1 || outcome === 0
+          : outcome === 2;
   return holds !== ((predicate & 4) !== 0);
 }
 
@@ -231,7 +245,14 @@ function rounding(name: string, type: Type, packed: boolean): [string, Implement
 }
 
 /** Integers of 32 or 64 bits; what does not fit becomes the integer indefinite. */
-function integers(unit: VectorUnit, type: Type, slot: number, count: number, bits: 32 | 64, truncate: boolean): bigint[] {
+function integers(
+  unit: VectorUnit,
+  type: Type,
+  slot: number,
+  count: number,
+  bits: 32 | 64,
+  truncate: boolean,
+): bigint[] {
   const environment = unit.begin();
   if (truncate) environment.rounding = roundingControl.zero;
   const results: bigint[] = [];
@@ -297,15 +318,17 @@ function dotProduct(type: Type): Implementation {
     for (let lane = 0; lane < count; lane++) {
       products.push(
         (immediate >> (4 + lane)) & 1
-          ? multiply(environment, format, unit.read(type, d, lane), unit.read(type, s, lane))
+          ? unit.reread(type, multiply(environment, format, unit.read(type, d, lane), unit.read(type, s, lane)))
           : zero(0),
       );
     }
     // The intermediate results raise their exceptions before those of the sums are looked at.
     unit.finish();
     const [p0, p1, p2, p3] = products as [Float, Float, Float, Float];
-    let sum = add(environment, format, p0, p1);
-    if (type === "single") sum = add(environment, format, sum, add(environment, format, p2, p3));
+    let sum = unit.reread(type, add(environment, format, p0, p1));
+    if (type === "single") {
+      sum = add(environment, format, sum, unit.reread(type, add(environment, format, p2, p3)));
+    }
     unit.finish();
     for (let lane = 0; lane < count; lane++) unit.write(type, d, lane, (immediate >> lane) & 1 ? sum : zero(0));
   };
@@ -340,8 +363,11 @@ const implementations = new Map<string, Implementation>([
   ...arithmetic("sub", subtract),
   ...arithmetic("mul", multiply),
   ...arithmetic("div", divide),
-  ...fourTypes("sqrt", (type) => (unit, { s }, lane) =>
-    squareRoot(unit.environment, formats[type], unit.read(type, s, lane)),
+  ...fourTypes(
+    "sqrt",
+    (type) =>
+      (unit, { s }, lane) =>
+        squareRoot(unit.environment, formats[type], unit.read(type, s, lane)),
   ),
   ...extreme("min", -1),
   ...extreme("max", 1),
@@ -421,4 +447,3 @@ export function vectorExactHelper(unit: VectorUnit): Helper {
     return helperResult.next;
   };
 }
-

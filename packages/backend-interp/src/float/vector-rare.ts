@@ -58,7 +58,8 @@ function aggregate(
         }
         break;
       case 2: // equal each
-        bit = j < firstLength && j < secondLength ? at(first, j) === at(second, j) : j >= firstLength && j >= secondLength;
+        bit =
+          j < firstLength && j < secondLength ? at(first, j) === at(second, j) : j >= firstLength && j >= secondLength;
         break;
       default: // equal ordered
         bit = true;

@@ -13,7 +13,7 @@ import {
   fromInteger,
   infinity,
   invalid,
-  isNaN,
+  isNaNKind,
   multiply,
   propagate,
   round,
@@ -121,7 +121,7 @@ export function examine(unit: X87Unit): void {
   let bits: number;
   if (unit.isEmpty(0)) bits = c3 | c0;
   else if (value.kind === "unsupported") bits = 0;
-  else if (isNaN(value)) bits = c0;
+  else if (isNaNKind(value)) bits = c0;
   else if (value.kind === "infinity") bits = c2 | c0;
   else if (value.kind === "zero") bits = c3;
   else bits = value.denormal ? c3 | c2 : c2;
@@ -228,9 +228,7 @@ export function scale(environment: FloatEnvironment, a: Float, b: Float): Float 
     const top = leading(b);
     if (top >= 17) distance = 1 << 17;
     else if (top >= 0) {
-      distance = Number(
-        b.exponent >= 0 ? b.significand << BigInt(b.exponent) : b.significand >> BigInt(-b.exponent),
-      );
+      distance = Number(b.exponent >= 0 ? b.significand << BigInt(b.exponent) : b.significand >> BigInt(-b.exponent));
     }
     if (b.sign) distance = -distance;
   }
@@ -278,4 +276,3 @@ export function toDecimal(environment: FloatEnvironment, a: Float): Uint8Array {
   bytes[9] = a.sign << 7;
   return bytes;
 }
-

@@ -109,11 +109,7 @@ export function restoreState(unit: X87Unit, wide: boolean): void {
   adopt(unit, bytes, wide);
   const { tags } = unit;
   for (let index = 0; index < 8; index++) {
-    unit.writeRaw(
-      index,
-      view.getBigUint64(start + 10 * index, true),
-      view.getUint16(start + 10 * index + 8, true),
-    );
+    unit.writeRaw(index, view.getBigUint64(start + 10 * index, true), view.getUint16(start + 10 * index + 8, true));
   }
   // NOTE: writing a register marks it as not empty; the loaded tags count.
   unit.tags = tags;

@@ -2,7 +2,16 @@
 import { registersAt } from "../layout.ts";
 import { field, helperResult } from "../operations.ts";
 import type { Helper } from "../processor-interface.ts";
-import { defaultNaN, finite, floatException, infinity, propagate, roundToIntegral, squareRoot, zero } from "./soft-float.ts";
+import {
+  defaultNaN,
+  finite,
+  floatException,
+  infinity,
+  propagate,
+  roundToIntegral,
+  squareRoot,
+  zero,
+} from "./soft-float.ts";
 import { constant } from "./transcendental.ts";
 import {
   arithmetic,
@@ -277,7 +286,7 @@ function execute(unit: X87Unit, opcode: number, code: number): void {
     case 1:
       if (group === 0) loadRegister(unit, index);
       else if (group === 1) exchange(unit, index);
-            else if (group === 3) storeWithoutFault(unit, index);
+      else if (group === 3) storeWithoutFault(unit, index);
       else if (group > 3) special(unit, code);
       return;
     case 2:
@@ -292,7 +301,7 @@ function execute(unit: X87Unit, opcode: number, code: number): void {
     case 3:
       if (group < 4) conditionalMove(unit, group + 4, index);
       else if (group === 5 || group === 6) compareIntoFlags(unit, index, group === 5);
-     
+
       return;
     case 4:
       if (group === 2 || group === 3) {

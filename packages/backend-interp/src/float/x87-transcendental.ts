@@ -1,6 +1,7 @@
 /** The transcendental instructions D9 F0 to D9 FF: their special operands and stack effects (Intel SDM Vol. 2). */
 import {
   defaultNaN,
+  extended,
   type Float,
   type FloatEnvironment,
   finite,
@@ -9,7 +10,6 @@ import {
   infinity,
   invalid,
   multiply,
-  extended,
   propagate,
   zero,
 } from "./soft-float.ts";

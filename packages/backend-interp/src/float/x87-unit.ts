@@ -195,10 +195,7 @@ export class X87Unit {
   /** Stack overflow or underflow; true if masked: the caller then goes on with the default NaN. */
   stackFault(overflow: boolean): boolean {
     this.status =
-      (this.status & ~statusBit.c1) |
-      statusBit.stackFault |
-      floatException.invalid |
-      (overflow ? statusBit.c1 : 0);
+      (this.status & ~statusBit.c1) | statusBit.stackFault | floatException.invalid | (overflow ? statusBit.c1 : 0);
     if (this.control & floatException.invalid) return true;
     this.status |= statusBit.errorSummary | statusBit.busy;
     return false;

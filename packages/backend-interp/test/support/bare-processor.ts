@@ -35,7 +35,9 @@ export class BareProcessor implements ProcessorCore {
       read: (address, size) => {
         const at = this.#check(address, size);
         if (size === 8) return view.getBigUint64(at, true);
-        return BigInt(size === 4 ? view.getUint32(at, true) : size === 2 ? view.getUint16(at, true) : view.getUint8(at));
+        return BigInt(
+          size === 4 ? view.getUint32(at, true) : size === 2 ? view.getUint16(at, true) : view.getUint8(at),
+        );
       },
       write: (address, size, value) => {
         const at = this.#check(address, size);
@@ -54,6 +56,7 @@ export class BareProcessor implements ProcessorCore {
       readSystem: (address, size) => this.linear.read(address, size),
       writeSystem: (address, size, value) => this.linear.write(address, size, value),
       translateFetch: () => -1,
+      protectCode: () => {},
     };
     this.core.u64[cr0At >> 3] = 0x80000033n;
     this.core.u64[cr4At >> 3] = 0x40600n;

@@ -36,7 +36,9 @@ export class NativeInstructions {
 
   constructor() {
     const source = fileURLToPath(new URL("../native/run-instructions.cpp", import.meta.url));
-    execFileSync("g++", ["-O1", "-std=c++17", "-o", this.#program, source], { stdio: ["ignore", "inherit", "inherit"] });
+    execFileSync("g++", ["-O1", "-std=c++17", "-o", this.#program, source], {
+      stdio: ["ignore", "inherit", "inherit"],
+    });
   }
 
   run(cases: readonly InstructionCase[]): InstructionOutcome[] {
@@ -53,7 +55,10 @@ export class NativeInstructions {
       input[at + 680] = item.code.length;
       input.set(item.code, at + 681);
     });
-    const { stdout, status, signal } = spawnSync(this.#program, { input, maxBuffer: cases.length * outcomeSize + 4096 });
+    const { stdout, status, signal } = spawnSync(this.#program, {
+      input,
+      maxBuffer: cases.length * outcomeSize + 4096,
+    });
     if (status !== 0) throw new Error(`run-instructions ended with ${status ?? signal}`);
     return cases.map((_, index) => {
       const bytes = new Uint8Array(stdout.buffer, stdout.byteOffset + index * outcomeSize, outcomeSize).slice();

@@ -27,7 +27,14 @@ export function randomImage(random: Random): Uint8Array {
   return image;
 }
 
-/** Executes x87 instructions by the helpers, on a {@link BareProcessor}. */
+/** What the decoder tells the helper `mmx`. */
+export interface MmxFields {
+  readonly source: number;
+  readonly destination: number;
+  readonly immediate: number;
+}
+
+/** Executes x87 and MMX instructions by the helpers, on a {@link BareProcessor}. */
 export class X87Interpreter {
   readonly #processor = new BareProcessor();
   readonly #helpers: Helpers;
@@ -44,7 +51,7 @@ export class X87Interpreter {
     this.#helpers[name]?.(operationAt);
   }
 
-  run(item: InstructionCase): InstructionOutcome {
+  run(item: InstructionCase, mmx?: MmxFields): InstructionOutcome {
     const { core, memory } = this.#processor;
     memory.set(item.memory, operandAt);
     memory.set(item.image, imageAt);
@@ -57,12 +64,13 @@ export class X87Interpreter {
     const [opcode, modrm] = item.code.subarray(narrow ? 1 : 0) as unknown as [number, number];
     let signal = 0;
     try {
-      this.#call(
-        modrm >= 0xc0 ? "x87-register" : "x87-memory",
-        operandAt,
-        (opcode << 8) | modrm,
-        narrow ? 2 : 4,
-      );
+      const name = modrm >= 0xc0 ? "x87-register" : "x87-memory";
+      if (mmx === undefined) this.#call(name, operandAt, (opcode << 8) | modrm, narrow ? 2 : 4);
+      else {
+        core.u32[(operationAt + field.source) >> 2] = mmx.source;
+        core.u32[(operationAt + field.destination) >> 2] = mmx.destination;
+        this.#call("mmx", operandAt, mmx.immediate, 4);
+      }
     } catch (fault) {
       if (fault !== this.#processor.fault) throw fault;
       signal = this.#processor.fault.vector === 6 ? 4 : 8;
@@ -78,10 +86,10 @@ export class X87Interpreter {
   }
 }
 
-const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
+const hex = (bytes: Uint8Array): string => Buffer.from(bytes.slice().reverse()).toString("hex");
 
-/** What can be compared: not the pointers to the last instruction, nor what an instruction leaves undefined. */
-export function describe87(outcome: InstructionOutcome, undefinedStatus: number): Record<string, string> {
+/** What can be compared: not the pointers to the last instruction, nor the status bits that the instruction leaves undefined. */
+export function describe87(outcome: InstructionOutcome, undefinedStatus = 0): Record<string, string> {
   const view = new DataView(outcome.image.buffer, outcome.image.byteOffset);
   const status = view.getUint16(2, true) & ~undefinedStatus;
   const result: Record<string, string> = {
@@ -89,12 +97,19 @@ export function describe87(outcome: InstructionOutcome, undefinedStatus: number)
     control: view.getUint16(0, true).toString(16),
     status: status.toString(16),
     tags: (outcome.image[4] as number).toString(16),
-    memory: hex(outcome.memory),
-    flags: (outcome.flags & arithmeticFlags).toString(16),
-    rax: (outcome.registers[0] as bigint).toString(16),
+    mxcsr: (view.getUint32(24, true) & 0xffff).toString(16),
   };
+  // NOTE: the native runner does not catch the general registers and the flags of an instruction that faults.
+  if (outcome.signal === 0) {
+    result["memory"] = hex(outcome.memory);
+    result["flags"] = (outcome.flags & arithmeticFlags).toString(16);
+    result["general"] = [...outcome.registers].map((value) => value.toString(16)).join(" ");
+  }
   for (let index = 0; index < 8; index++) {
-    result[`st${index}`] = hex(outcome.image.subarray(32 + 16 * index, 42 + 16 * index).slice().reverse());
+    result[`st${index}`] = hex(outcome.image.subarray(32 + 16 * index, 42 + 16 * index));
+  }
+  for (let index = 0; index < 16; index++) {
+    result[`xmm${index}`] = hex(outcome.image.subarray(160 + 16 * index, 176 + 16 * index));
   }
   return result;
 }

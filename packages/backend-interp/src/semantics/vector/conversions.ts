@@ -10,7 +10,6 @@ import {
   i32,
   i32x4,
   i64,
-
   type Statement,
   v128,
   when,
@@ -56,9 +55,7 @@ function toInteger(c: VectorContext, bits: 32 | 64, truncate: boolean): Statemen
       ),
       [
         // NOTE: the saturating form cannot trap, whatever an optimizer thinks of the condition.
-        bits === 32
-          ? c.writeGeneral(i32.truncSatF64S(c.z))
-          : i64.store(c.core, c.d, i64.truncSatF64S(c.z)),
+        bits === 32 ? c.writeGeneral(i32.truncSatF64S(c.z)) : i64.store(c.core, c.d, i64.truncSatF64S(c.z)),
       ],
       [c.exact],
     ),
@@ -69,11 +66,7 @@ function toInteger(c: VectorContext, bits: 32 | 64, truncate: boolean): Statemen
 function fromSingle(bits: 32 | 64, truncate: boolean): VectorSemantics {
   return (c) => [
     c.u.set(f32.load(c.core, c.s)),
-    when(
-      ordinary32(c.u),
-      [c.x.set(f64.promote(c.u)), ...toInteger(c, bits, truncate)],
-      [c.exact],
-    ),
+    when(ordinary32(c.u), [c.x.set(f64.promote(c.u)), ...toInteger(c, bits, truncate)], [c.exact]),
   ];
 }
 
@@ -90,9 +83,7 @@ function packedFromSingles(truncate: boolean): VectorSemantics {
     c.r.set(truncate ? f32x4.trunc(c.b) : f32x4.nearest(c.b)),
     when(
       both(
-        allLanes(
-          v128.and(v128.and(f32x4.ge(c.r, least), f32x4.lt(c.r, limit)), ordinaryLanes("single", c.b)),
-        ),
+        allLanes(v128.and(v128.and(f32x4.ge(c.r, least), f32x4.lt(c.r, limit)), ordinaryLanes("single", c.b))),
         truncate
           ? either(allLanes(f32x4.eq(c.r, c.b)), truncationIsFree(c))
           : either(both(allLanes(f32x4.eq(c.r, c.b)), roundsToNearest(c)), inexactIsFree(c)),
@@ -112,9 +103,7 @@ function packedFromDoubles(truncate: boolean): VectorSemantics {
     c.r.set(truncate ? f64x2.trunc(c.b) : f64x2.nearest(c.b)),
     when(
       both(
-        allLanes(
-          v128.and(v128.and(f64x2.ge(c.r, least), f64x2.lt(c.r, limit)), ordinaryLanes("double", c.b)),
-        ),
+        allLanes(v128.and(v128.and(f64x2.ge(c.r, least), f64x2.lt(c.r, limit)), ordinaryLanes("double", c.b))),
         truncate
           ? either(allLanes(f64x2.eq(c.r, c.b)), truncationIsFree(c))
           : either(both(allLanes(f64x2.eq(c.r, c.b)), roundsToNearest(c)), inexactIsFree(c)),
@@ -127,9 +116,7 @@ function packedFromDoubles(truncate: boolean): VectorSemantics {
 
 /** Integers below 2^24 in magnitude are singles. */
 const exactSingles = (c: VectorContext): I32 =>
-  allLanes(
-    i32x4.ltU(i32x4.add(c.b, i32x4.splat(i32.const(1 << 24))), i32x4.splat(i32.const(1 << 25))),
-  );
+  allLanes(i32x4.ltU(i32x4.add(c.b, i32x4.splat(i32.const(1 << 24))), i32x4.splat(i32.const(1 << 25))));
 
 const lowTwice = bytesOf(32, [0, 1, 0, 1]);
 
@@ -138,10 +125,7 @@ export const conversions: VectorSemanticsTable = {
   cvtsi2sd64: (c) => [
     c.n.set(i64.load(c.core, c.s)),
     when(
-      either(
-        i64.ltU(i64.add(c.n, i64.const(1n << 53n)), i64.const(1n << 54n)),
-        inexactIsFree(c),
-      ),
+      either(i64.ltU(i64.add(c.n, i64.const(1n << 53n)), i64.const(1n << 54n)), inexactIsFree(c)),
       [f64.store(c.core, c.d, f64.convertI64S(c.n))],
       [c.exact],
     ),
@@ -157,10 +141,7 @@ export const conversions: VectorSemanticsTable = {
   cvtsi2ss64: (c) => [
     c.n.set(i64.load(c.core, c.s)),
     when(
-      either(
-        i64.ltU(i64.add(c.n, i64.const(1n << 24n)), i64.const(1n << 25n)),
-        inexactIsFree(c),
-      ),
+      either(i64.ltU(i64.add(c.n, i64.const(1n << 24n)), i64.const(1n << 25n)), inexactIsFree(c)),
       [f32.store(c.core, c.d, f32.convertI64S(c.n))],
       [c.exact],
     ),
@@ -182,11 +163,7 @@ export const conversions: VectorSemanticsTable = {
     c.w.set(f32.demote(c.x)),
     when(
       either(
-        both(
-          ordinary64(c.x),
-          inexactIsFree(c),
-          either(normal32(c.w), f64.eq(c.x, f64.const(0))),
-        ),
+        both(ordinary64(c.x), inexactIsFree(c), either(normal32(c.w), f64.eq(c.x, f64.const(0)))),
         both(ordinary64(c.x), f64.eq(f64.promote(c.w), c.x), either(normal32(c.w), f64.eq(c.x, f64.const(0)))),
       ),
       [f32.store(c.core, c.d, c.w)],
@@ -208,11 +185,7 @@ export const conversions: VectorSemanticsTable = {
         allLanes(
           v128.or(
             normalLanes("single", i8x16.shuffle(c.r, c.r, lowTwice)),
-            i8x16.shuffle(
-              f64x2.eq(c.b, f64x2.splat(f64.const(0))),
-              c.b,
-              bytesOf(32, [0, 2, 0, 2]),
-            ),
+            i8x16.shuffle(f64x2.eq(c.b, f64x2.splat(f64.const(0))), c.b, bytesOf(32, [0, 2, 0, 2])),
           ),
         ),
       ),

@@ -18,7 +18,6 @@ import {
   i32,
   i32x4,
   i64,
-  i64x2,
   type Local,
   type Statement,
   type V128,
@@ -107,8 +106,9 @@ export function normalLanes(precision: Precision, value: V128): V128 {
   );
 }
 
+/** Whether a mask is all ones; its lanes, of 32 or 64 bits, are all ones or zeros. */
 export function allLanes(mask: V128): I32 {
-  return i64x2.allTrue(mask);
+  return i32x4.allTrue(mask);
 }
 
 type Operation = "add" | "sub" | "mul" | "div";
@@ -310,7 +310,8 @@ function extremes(name: "min" | "max"): VectorSemanticsTable {
 /** CMPccPS and its like, for operands without NaNs: predicates 0 to 3 are EQ, LT, LE, UNORD (false); bit 2 negates. */
 function comparisons(): VectorSemanticsTable {
   const predicate = (c: VectorContext) => i32.and(c.immediate, i32.const(3));
-  const negated = (c: VectorContext) => i32.sub(i32.const(0), i32.and(i32.shrU(c.immediate, i32.const(2)), i32.const(1)));
+  const negated = (c: VectorContext) =>
+    i32.sub(i32.const(0), i32.and(i32.shrU(c.immediate, i32.const(2)), i32.const(1)));
   const mask = (condition: I32): V128 => i32x4.splat(i32.sub(i32.const(0), condition));
   const packedCompare =
     (precision: Precision): VectorSemantics =>
@@ -357,13 +358,7 @@ function comparisons(): VectorSemanticsTable {
       c.y.set(f64.load(c.core, c.s)),
       when(
         both(ordinary64(c.x), ordinary64(c.y)),
-        [
-          i64.store(
-            c.core,
-            c.d,
-            i64.sub(i64.const(0n), i64.extendU(outcome(c, f64.lt(c.x, c.y), f64.eq(c.x, c.y)))),
-          ),
-        ],
+        [i64.store(c.core, c.d, i64.sub(i64.const(0n), i64.extendU(outcome(c, f64.lt(c.x, c.y), f64.eq(c.x, c.y)))))],
         [c.exact],
       ),
     ],
@@ -377,20 +372,12 @@ function flagComparisons(): VectorSemanticsTable {
   const single: VectorSemantics = (c) => [
     c.u.set(f32.load(c.core, c.d)),
     c.v.set(f32.load(c.core, c.s)),
-    when(
-      both(ordinary32(c.u), ordinary32(c.v)),
-      [c.writeFlags(flags(f32.lt(c.u, c.v), f32.eq(c.u, c.v)))],
-      [c.exact],
-    ),
+    when(both(ordinary32(c.u), ordinary32(c.v)), [c.writeFlags(flags(f32.lt(c.u, c.v), f32.eq(c.u, c.v)))], [c.exact]),
   ];
   const double: VectorSemantics = (c) => [
     c.x.set(f64.load(c.core, c.d)),
     c.y.set(f64.load(c.core, c.s)),
-    when(
-      both(ordinary64(c.x), ordinary64(c.y)),
-      [c.writeFlags(flags(f64.lt(c.x, c.y), f64.eq(c.x, c.y)))],
-      [c.exact],
-    ),
+    when(both(ordinary64(c.x), ordinary64(c.y)), [c.writeFlags(flags(f64.lt(c.x, c.y), f64.eq(c.x, c.y)))], [c.exact]),
   ];
   return { comiss: single, ucomiss: single, comisd: double, ucomisd: double };
 }
@@ -427,14 +414,11 @@ function alternating(precision: Precision): VectorSemantics {
 function roundings(): VectorSemanticsTable {
   const mode = (c: VectorContext): Statement[] => [
     c.i.set(i32.and(c.immediate, i32.const(3))),
-    when(i32.and(c.immediate, i32.const(4)), [
-      c.i.set(i32.and(i32.shrU(mxcsr(c), i32.const(13)), i32.const(3))),
-    ]),
+    when(i32.and(c.immediate, i32.const(4)), [c.i.set(i32.and(i32.shrU(mxcsr(c), i32.const(13)), i32.const(3)))]),
   ];
   const suppressed = (c: VectorContext): I32 => i32.ne(i32.and(c.immediate, i32.const(8)), i32.const(0));
   /** The precision exception is masked and flagged. */
-  const free = (c: VectorContext): I32 =>
-    i32.eq(i32.and(mxcsr(c), i32.const(0x1020)), i32.const(0x1020));
+  const free = (c: VectorContext): I32 => i32.eq(i32.and(mxcsr(c), i32.const(0x1020)), i32.const(0x1020));
   const byMode = <T extends "f32" | "f64" | "v128">(
     c: VectorContext,
     result: Local<T>,
