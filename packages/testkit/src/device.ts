@@ -20,10 +20,13 @@ import {
   checkFields,
   type Device,
   type DeviceCheckpoint,
+  decodeState,
+  defineState,
+  type EncodedState,
+  encodeState,
   type Fields,
-  type FieldType,
   isCprError,
-  struct,
+  u8,
 } from "@cpr/core";
 import { CaseList, type ComplianceCase, registerCases } from "./compliance-case.ts";
 import { within } from "./expectations.ts";
@@ -232,13 +235,33 @@ function addStateCases(
       const original = makeDisturbed();
       const copy = makeLike(original);
       const { schema } = stateful(original.device);
-      const type = struct(schema) as FieldType<unknown>;
-      const view = new DataView(new ArrayBuffer(type.size));
-      type.encode(view, 0, saved(original.device));
-      const received = type.decode(view, 0);
-      assert.equal(type.check(received), undefined);
-      stateful(copy.device).restore(received as State);
+      const encoded = encodeState(original.device.id, schema, saved(original.device));
+      // The description travels as JSON, the data as bytes.
+      const received = decodeState(original.device.id, schema, {
+        version: encoded.version,
+        data: encoded.data.slice(),
+        description: JSON.parse(JSON.stringify(encoded.description)),
+      });
+      stateful(copy.device).restore(received);
       assert.deepEqual(saved(copy.device), saved(original.device));
+    })
+    .add("is not given a state of a newer version, of another device, or cut short", () => {
+      const { device } = makeDisturbed();
+      const { schema } = stateful(device);
+      const encoded = encodeState(device.id, schema, saved(device));
+      const { description, data } = encoded;
+      const newer = schema.version + 1;
+      for (const [what, wrong] of [
+        ["a newer version", { ...encoded, version: newer, description: { ...description, version: newer } }],
+        [
+          "another device",
+          { ...encoded, description: { ...description, vmsd_name: `${description.vmsd_name}-other` } },
+        ],
+        ["one cut short", { ...encoded, data: data.subarray(0, -1) }],
+        ["one with an unknown field", { ...encoded, ...withUnknownField(encoded) }],
+      ] as const) {
+        assert.throws(() => decodeState(device.id, schema, wrong), isCprError, `${what} is taken`);
+      }
     })
     .add("keeps no hold of a state that it was given", () => {
       const original = makeDisturbed();
@@ -422,6 +445,15 @@ function accessEverything(context: FakeDeviceContext, label = "access"): void {
 
 function truncate(value: number, size: AccessSize): number {
   return size === 4 ? value : value % 2 ** (8 * size);
+}
+
+/** A state with one more field at its end than its schema knows. */
+function withUnknownField({ data, description }: EncodedState): Pick<EncodedState, "data" | "description"> {
+  const extra = encodeState("device0", defineState("extra", 1, { "no such field": u8 }), { "no such field": 1 });
+  return {
+    data: Uint8Array.of(...data, ...extra.data),
+    description: { ...description, fields: [...description.fields, ...extra.description.fields] },
+  };
 }
 
 function zeroState(fields: Fields): Record<string, unknown> {

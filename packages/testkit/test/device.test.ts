@@ -51,6 +51,27 @@ const broken: Record<
     },
     noticedBy: ["has the id that it was given"],
   },
+  "asserts its line when it is made": {
+    device: class extends Ticker {
+      constructor(context: DeviceContext) {
+        super(context);
+        this.line.set(true);
+      }
+    },
+    noticedBy: [
+      "is made with no timer armed for the past and no interrupt line asserted",
+      "still resets after the guest has written everywhere",
+      "is after a reset as it was when it was made",
+    ],
+  },
+  "cannot be closed": {
+    device: class extends Ticker {
+      close() {
+        throw new TypeError("cannot happen");
+      }
+    },
+    noticedBy: ["can be closed"],
+  },
   "resets all but one register": {
     device: class extends Ticker {
       override reset() {
@@ -187,6 +208,8 @@ const broken: Record<
     },
     noticedBy: [
       "saves exactly the fields of its schema",
+      "restores what it saved after a trip through the wire format",
+      "is not given a state of a newer version, of another device, or cut short",
       "takes or refuses each extreme value of each field, and is untouched if it refuses",
     ],
   },
@@ -284,6 +307,33 @@ const broken: Record<
 describe("the device suite", () => {
   test.each(Object.entries(broken))("notices a device that %s", async (_label, { device: Broken, noticedBy }) => {
     expect(await failingCases(deviceCases(fixture((context) => new Broken(context))))).toEqual(noticedBy);
+  });
+
+  test("has no case that none of these provokes", () => {
+    const provoked = new Set(Object.values(broken).flatMap(({ noticedBy }) => noticedBy));
+    const unprovoked = deviceCases(fixture((context) => new Ticker(context))).filter(({ name }) => !provoked.has(name));
+    expect(unprovoked.map(({ name }) => name)).toEqual([
+      // The tests below provoke them.
+      "says the same about its checkpoint every time",
+      "has another state after it was disturbed",
+      // These are about the schema, which core's tests provoke.
+      "has a schema that refuses an unknown field, a missing one and one of another type",
+    ]);
+  });
+
+  test("notices a device that changes its mind about its checkpoint", async () => {
+    class Fickle extends Ticker {
+      constructor(context: DeviceContext) {
+        super(context);
+        const { checkpoint } = this;
+        Object.defineProperty(this, "checkpoint", {
+          get: () => (this.ticks > 0 ? { kind: "stateless" } : checkpoint),
+        });
+      }
+    }
+    expect(await failingCases(deviceCases(fixture((context) => new Fickle(context))))).toContain(
+      "says the same about its checkpoint every time",
+    );
   });
 
   test("notices that the fixture disturbs nothing", async () => {
