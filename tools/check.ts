@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { checkManifests } from "./check-manifests.ts";
 import { checkSources } from "./check-sources.ts";
 import { checkTarballs } from "./check-tarballs.ts";
+import { checkErrorDocs } from "./generate-error-docs.ts";
 import { checkLayering } from "./layering.ts";
 import type { Count } from "./vitest-report.ts";
 import { root } from "./workspace.ts";
@@ -40,6 +41,7 @@ const checks: readonly Check[] = [
   { name: "sources", run: checkSources },
   { name: "layering", run: layering },
   { name: "manifests", run: () => checkManifests() },
+  { name: "docs/errors.md", run: checkErrorDocs },
   { name: "unused code and dependencies", run: () => tool("knip/bin/knip.js", ["--no-progress", "--no-config-hints"]) },
   { name: "packed packages", run: checkTarballs },
 ];

@@ -65,21 +65,33 @@ export const withBackports = (text: string): string =>
     .replace(/^(Suites:.*?)\b(\w+)-updates\b(.*)$/gm, "$1$2-updates$3 $2-backports")
     .replace(/^(deb\s+(?:\[.*?\]\s+)?\S+\s+)(\w+)-updates(\s.*)$/gm, "$1$2-updates$3\n$1$2-backports$3");
 
+/** The same archives, but their source packages instead of the binary ones. */
+const asSourceLists = (text: string): string =>
+  text.replace(/^Types:\s*deb\b(?!-).*$/gm, "Types: deb-src").replace(/^deb\s/gm, "deb-src ");
+
+/** Which package lists {@link privateLists} is to fetch. */
+interface PrivateLists {
+  readonly backports: boolean;
+  /** Those of source packages instead. */
+  readonly source?: boolean;
+}
+
 /**
  * Package lists of our own, fetched from the system's sources into the cache: for a system whose lists are missing or older
  * than the archive, for a user who may not update them, and for backports, without any change to the system.
  *
  * @returns the options that make apt use them
  */
-async function privateLists({ backports }: { readonly backports: boolean }): Promise<string[]> {
-  const state = join(cache, backports ? "apt-backports" : "apt");
+async function privateLists({ backports, source = false }: PrivateLists): Promise<string[]> {
+  const state = join(cache, source ? "apt-source" : backports ? "apt-backports" : "apt");
   const sources = join(state, "sources.d");
   await rm(sources, { recursive: true, force: true });
   for (const folder of [sources, join(state, "lists/partial"), join(state, "archives/partial")]) {
     await mkdir(folder, { recursive: true });
   }
   for (const { name, text } of await systemSources()) {
-    await writeFile(join(sources, name), backports ? withBackports(text) : text);
+    const lists = backports ? withBackports(text) : text;
+    await writeFile(join(sources, name), source ? asSourceLists(lists) : lists);
   }
   const options = [
     ...["-o", `Dir::State::lists=${join(state, "lists")}`],
@@ -132,6 +144,20 @@ export async function unpackDebianPackage(name: string, folder: string): Promise
     await run("dpkg", ["-x", join(downloads, file), folder]);
   } finally {
     await rm(downloads, { recursive: true, force: true });
+  }
+}
+
+/**
+ * Downloads the upstream tarball of a source package into `folder`, the newest that the archive has, backports included.
+ *
+ * @throws {DebianArchiveError} when no archive has it or none can be reached
+ */
+export async function downloadDebianSource(name: string, folder: string): Promise<void> {
+  try {
+    const lists = await privateLists({ backports: true, source: true });
+    await apt("apt-get", lists, ["source", "--download-only", "--tar-only", name], folder);
+  } catch (cause) {
+    throw new DebianArchiveError(`No Debian archive could be reached to fetch the source of ${name}.`, { cause });
   }
 }
 

@@ -39,8 +39,6 @@ export interface RamCopying {
 /** After so many bytes of RAM the event loop gets its turn, so that the monitor answers. */
 const turnBytes = 16 * 1024 * 1024;
 
-const noRanges: readonly (readonly [number, number])[] = [];
-
 /** The list of all RAM blocks, those that stay in place included. */
 export function writeRamBlocks(writer: StreamWriter, blocks: readonly RamBlockEntry[]): void {
   const total = blocks.reduce((sum, { size }) => sum + size, 0);
@@ -230,9 +228,4 @@ export class RamSectionReader {
     }
     return this.#current;
   }
-}
-
-/** The data ranges of a block of which nothing is known. */
-export function wholeRange(size: number): readonly (readonly [number, number])[] {
-  return size === 0 ? noRanges : [[0, size]];
 }
