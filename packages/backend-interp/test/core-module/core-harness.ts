@@ -115,12 +115,9 @@ export class CoreHarness {
   #arena = arenaAt;
 
   constructor(ramAddress: RamAddress = "i32", ramPages = 16) {
-    // @ts-expect-error The types do not know memory64 yet.
-    this.ram = new WebAssembly.Memory(
-      ramAddress === "i64"
-        ? { address: "i64", initial: BigInt(ramPages), maximum: BigInt(ramPages), shared: true }
-        : { initial: ramPages, maximum: ramPages, shared: true },
-    );
+    const pages = ramAddress === "i64" ? BigInt(ramPages) : ramPages;
+    const descriptor = { address: ramAddress, initial: pages, maximum: pages, shared: true };
+    this.ram = new WebAssembly.Memory(descriptor as unknown as WebAssembly.MemoryDescriptor);
     this.view = new DataView(this.core.buffer as ArrayBuffer);
     this.ramView = new DataView(this.ram.buffer);
     const imports: CoreFunctions = {
