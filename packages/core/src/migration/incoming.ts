@@ -40,8 +40,8 @@ export interface IncomingMigration {
  * Loading a VM, step by step. The whole stream is read and checked before RAM or a device is touched; whatever fails,
  * the VM waits as before and can be told to load again.
  *
- * NOTE: a stream that can be read only once, and has RAM in it, is the exception: its pages go to RAM while the rest is
- * still to be checked. If that fails, the RAM is cleared again, which it was before.
+ * NOTE: RAM has an exception. If the stream can be read only once, or if all RAM is private memory, which is empty while
+ * the VM waits, pages go to RAM while the rest is still to be checked. If that fails, the RAM is cleared again.
  */
 export const incomingPhases: readonly Phase<IncomingMigration>[] = [
   { name: "Judge whether the VM can be loaded in this way", run: judge },
@@ -84,10 +84,15 @@ function isSeekable(source: TransportSource): source is TransportSource & Requir
   return source.readAt !== undefined;
 }
 
+/** Whether pages go to RAM while the stream is read for the first time; see {@link incomingPhases}. */
+function readsOnce({ subject }: IncomingMigration, source: TransportSource): boolean {
+  return !isSeekable(source) || subject.ram.blocks.every(({ backing }) => !backing.supports.survivesProcessExit);
+}
+
 async function readStream(migration: IncomingMigration): Promise<void> {
   const { subject, signal, record } = migration;
   const source = migration.source as TransportSource;
-  const once = !isSeekable(source);
+  const once = readsOnce(migration, source);
   const copier = new RamCopier(migration);
   const reading = readCheckpoint((buffer) => untilAborted(source.read(buffer), signal), {
     configuration: (configuration) => checkConfiguration(migration, configuration),
