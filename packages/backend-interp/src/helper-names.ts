@@ -14,8 +14,6 @@ export const helperNames = [
   "push",
   /** Pops `scale` bytes into d (partial write as a move would do it). */
   "pop",
-  /** NOTE: not emitted any more: POP to memory is a load, a store and an addition to RSP. POP to memory: base/index/… are those of the address, which is computed after RSP was raised (form in `destination`: 0 base, 1 full, 2 legacy; legacy bits in `source`). */
-  "pop-memory",
   "push-all",
   "pop-all",
   "push-flags",

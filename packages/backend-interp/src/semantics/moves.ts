@@ -29,8 +29,8 @@ function compareExchange(width: Width, { core, flags, destination, source, x, y,
     z.set(signExtend(width, i64.sub(x, y))),
     ...flags.set("difference", z, x, y),
     bits.set(i64.eq(x, y)),
-    destination.write(width, select(bits, source.read(width), y)),
-    when(i32.eqz(bits), [accumulator.write(width, y)]),
+    // NOTE: processors leave the upper half of a 32 bit destination alone if it differs (test/instructions.test.ts).
+    when(bits, [destination.write(width, source.read(width))], [accumulator.write(width, y)]),
   ];
 }
 
