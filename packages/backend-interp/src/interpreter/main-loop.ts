@@ -144,18 +144,23 @@ export class MainLoop {
     return i32.store(this.#parts.runtime.core, i32.const(0), value, address);
   }
 
+  /** Offset in the jump cache of the entry that `rip` can be in. */
+  #jumpCacheEntry(): I32 {
+    const low = i32.wrap(this.#rip);
+    const index = i32.and(i32.xor(low, i32.shrU(low, i32.const(13))), i32.const(jumpCacheEntries - 1));
+    return i32.mul(index, i32.const(jumpCacheEntrySize));
+  }
+
   /** Sets the block for `rip`, from the jump cache or else by TypeScript. */
   #find(): Statement[] {
     const { core } = this.#parts.runtime;
     const entry = this.#access.entry;
-    const low = i32.wrap(this.#rip);
-    const index = i32.and(i32.xor(low, i32.shrU(low, i32.const(13))), i32.const(jumpCacheEntries - 1));
     const hit = i32.and(
       i64.eq(i64.load(core, entry, jumpCacheAt), this.#rip),
       i32.eq(i32.load(core, entry, jumpCacheAt + 8), this.#load32(jumpKeyAt)),
     );
     return [
-      entry.set(i32.mul(index, i32.const(jumpCacheEntrySize))),
+      entry.set(this.#jumpCacheEntry()),
       when(
         hit,
         [this.#block.set(i32.load(core, entry, jumpCacheAt + 12)), when(this.#link, [this.#linkIfWhole()])],
@@ -383,7 +388,10 @@ export class MainLoop {
         "stale",
         [
           this.#store32(budgetAt, i32.add(this.#load32(budgetAt), call(unfinishedInstructions, this.#pc))),
-          ...this.#jumpTo(i64.add(this.#rip, this.#record.instructionOffset)),
+          this.#rip.set(i64.add(this.#rip, this.#record.instructionOffset)),
+          // NOTE: the jump cache may hold just this block, which would be found again and again.
+          i32.store(runtime.core, this.#jumpCacheEntry(), i32.const(0), jumpCacheAt + 8),
+          ...this.#jumpTo(this.#rip),
         ],
       ],
       [

@@ -1,4 +1,4 @@
-import { createBus, layOutRam, type Bus } from "@cpr/core";
+import { type Bus, createBus, layOutRam } from "@cpr/core";
 import { coreInstantiator } from "../../src/core-instance.ts";
 import { Processor } from "../../src/system/processor.ts";
 
