@@ -23,7 +23,7 @@ export const cprRebootErrors = defineErrors({
     category: "refused",
     when: "A migration in mode cpr-reboot to a URI that streams from one process to another instead of keeping the bytes.",
     message: ({ uri, scheme }) =>
-      `'${uri}' cannot be used with CPR: ${scheme}: streams from one instance to the other, so nothing would be left to restart from`,
+      `'${uri}' cannot be used in mode cpr-reboot: ${scheme}: streams from one instance to the other, so nothing would be left to restart from`,
     hint: () => "Use a URI that keeps the bytes, e.g. file:vm.state or exec:COMMAND.",
   }),
 });

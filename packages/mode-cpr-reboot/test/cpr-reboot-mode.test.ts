@@ -43,7 +43,7 @@ describe("the mode cpr-reboot", () => {
         {
           code: "ERR_CPR_REBOOT_STREAMS",
           message:
-            "'pigeon:home' cannot be used with CPR: pigeon: streams from one instance to the other, so nothing would be left to restart from",
+            "'pigeon:home' cannot be used in mode cpr-reboot: pigeon: streams from one instance to the other, so nothing would be left to restart from",
           hint: "Use a URI that keeps the bytes, e.g. file:vm.state or exec:COMMAND.",
         },
       ]);
