@@ -112,6 +112,8 @@ export function cpuid(model: ProcessorFeatures, leaf: number, subleaf: number, c
       if (subleaf !== 0) return [0, 0, 0, 0];
       const ebx =
         (model.fsgsbase ? bits(0) : 0) |
+        // IA32_TSC_ADJUST, without which Linux distrusts the time-stamp counter.
+        bits(1) |
         (model.supervisorExecutionPrevention ? bits(7) : 0) |
         // Fast REP MOVSB and STOSB: they are done a page at a time.
         bits(9);

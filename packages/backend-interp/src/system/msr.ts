@@ -89,8 +89,8 @@ export interface ModelRegistersOwner {
   readTimeStamp(): bigint;
   /** Makes the counter read `value` now. */
   setTimeStamp(value: bigint): void;
-  /** What the counter is ahead of the clock. */
-  timeStampOffset: bigint;
+  /** IA32_TSC_ADJUST: by how much software has moved the counter since reset. */
+  timeStampAdjust: bigint;
   readInterruptsMsr(index: number): bigint | undefined;
   writeInterruptsMsr(index: number, value: bigint): boolean | "fault";
   modeChanged(): void;
@@ -130,6 +130,7 @@ export class ModelSpecificRegisters {
     msr.cstar,
     msr.fmask,
     msr.kernelGsBase,
+    msr.tscAdjust,
     ...stored.keys(),
   ];
 
@@ -164,7 +165,7 @@ export class ModelSpecificRegisters {
       case msr.timeStampCounter:
         return this.#owner.readTimeStamp();
       case msr.tscAdjust:
-        return BigInt.asUintN(64, this.#owner.timeStampOffset);
+        return this.#owner.timeStampAdjust;
       case msr.efer:
         return BigInt(registers.efer);
       case msr.fsBase:
@@ -184,7 +185,7 @@ export class ModelSpecificRegisters {
         this.#owner.setTimeStamp(value);
         return true;
       case msr.tscAdjust:
-        this.#owner.timeStampOffset = BigInt.asIntN(64, value);
+        this.#owner.timeStampAdjust = value;
         return true;
       case msr.efer:
         return this.#writeEfer(value);

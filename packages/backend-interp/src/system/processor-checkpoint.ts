@@ -104,7 +104,8 @@ export function restoreProcessor(processor: Processor, state: ProcessorState): v
   for (const { index, value } of state.msrs) {
     if (index !== unusedMsr) modelRegisters.write(index, value);
   }
-  processor.setTimeStamp(state.tsc);
+  // NOTE: behind the registers, because IA32_TSC_ADJUST is among them, which moves the counter.
+  processor.restoreTimeStamp(state.tsc, processor.timeStampAdjust);
   if (processor.interrupts !== undefined) {
     processor.interrupts.taskPriority = Number(state.cr8);
   }

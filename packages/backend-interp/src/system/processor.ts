@@ -130,7 +130,9 @@ export class Processor implements SystemProcessor {
   readonly #helpers: readonly Helper[];
   readonly #exports: CoreExports;
   #interrupts: ProcessorInterrupts | undefined;
+  /** What the time-stamp counter is ahead of the clock. */
   #timeStampOffset = 0n;
+  #timeStampAdjust = 0n;
   /** An instruction is being fetched: a fault is that of the instruction at `ripSlot`. */
   #fetching = false;
   /** Budget that is left when the instruction behind a STI or MOV SS has not executed yet. */
@@ -657,16 +659,28 @@ export class Processor implements SystemProcessor {
     const ticks = BigInt(Math.floor(nanoseconds * (tscFrequency / 1e9)));
     return BigInt.asUintN(64, ticks + this.#timeStampOffset);
   }
+  /** The guest sets the counter, which IA32_TSC_ADJUST shows (Intel SDM Vol. 3B §18.17.3). */
   setTimeStamp(value: bigint): void {
+    const before = this.#timeStampOffset;
+    this.restoreTimeStamp(value, this.#timeStampAdjust);
+    this.#timeStampAdjust = BigInt.asUintN(64, this.#timeStampAdjust + this.#timeStampOffset - before);
+  }
+  get timeStampAdjust(): bigint {
+    return this.#timeStampAdjust;
+  }
+  set timeStampAdjust(value: bigint) {
+    this.#setTimeStampOffset(this.#timeStampOffset + value - this.#timeStampAdjust);
+    this.#timeStampAdjust = value;
+  }
+  /** Makes the counter read `value` now, and IA32_TSC_ADJUST `adjust`: after a reset, or in a restored state. */
+  restoreTimeStamp(value: bigint, adjust: bigint): void {
     const ticks = BigInt(Math.floor(this.clock.now() * (tscFrequency / 1e9)));
-    this.timeStampOffset = BigInt.asIntN(64, value - ticks);
+    this.#setTimeStampOffset(value - ticks);
+    this.#timeStampAdjust = adjust;
   }
-  get timeStampOffset(): bigint {
-    return this.#timeStampOffset;
-  }
-  set timeStampOffset(value: bigint) {
-    this.#timeStampOffset = value;
-    if (this.#interrupts !== undefined) this.#interrupts.timestampOffset = value;
+  #setTimeStampOffset(offset: bigint): void {
+    this.#timeStampOffset = BigInt.asIntN(64, offset);
+    if (this.#interrupts !== undefined) this.#interrupts.timestampOffset = this.#timeStampOffset;
   }
 
   readInterruptsMsr(index: number): bigint | undefined {
@@ -684,7 +698,7 @@ export class Processor implements SystemProcessor {
     this.pendingEvent = undefined;
     this.shutdownReport = "";
     resetRegisters(this, false);
-    this.setTimeStamp(0n);
+    this.restoreTimeStamp(0n, 0n);
     this.code.flush();
   }
 }
