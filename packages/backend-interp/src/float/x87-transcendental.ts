@@ -215,13 +215,16 @@ function logarithmPlusOneOf(environment: FloatEnvironment, y: Float, x: Float): 
     environment.flags |= floatException.precision;
     return x;
   }
-  if (top >= 0) return logarithmOf(environment, y, onePlus(x));
+  // NOTE: the series around one converges ever more slowly towards -1.
+  if (top >= -2) return logarithmOf(environment, y, onePlus(x));
   return logarithmOfOnePlus(environment, y, x);
 }
 
+/** 1 + x, exactly. */
 function onePlus(x: Float): Float {
   if (x.exponent > 0) return x;
-  return finite(0, x.significand + (1n << BigInt(-x.exponent)), x.exponent);
+  const one = 1n << BigInt(-x.exponent);
+  return finite(0, x.sign ? one - x.significand : one + x.significand, x.exponent);
 }
 
 /** atan2(y, x). */
