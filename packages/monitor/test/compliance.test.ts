@@ -1,0 +1,31 @@
+import type { Constructor, ExtensionPoint, MonitorCommand } from "@cpr/core";
+import { monitorCommandCompliance } from "@cpr/testkit/monitor-command";
+import { pluginPackageCompliance } from "@cpr/testkit/plugin-package";
+import plugin from "../src/plugin.ts";
+
+pluginPackageCompliance(import.meta.url);
+
+const values: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
+  migrate: { uri: "file:vm.state" },
+  "migrate-incoming": { uri: "file:vm.state" },
+  "x-migrate-set-capability": { capability: "events", state: true },
+  "x-migrate-set-parameter": { parameter: "mode", value: "cpr-reboot" },
+};
+
+/** All commands that the plugin contributes. */
+const commands: Constructor<MonitorCommand>[] = [];
+plugin.setup({
+  contribute: <T>(_point: ExtensionPoint<T>, command: Constructor<NoInfer<T>>) => {
+    commands.push(command as unknown as Constructor<MonitorCommand>);
+  },
+});
+
+for (const command of commands) {
+  const { name } = new command();
+  monitorCommandCompliance({
+    name,
+    create: () => new command(),
+    values: values[name] ?? {},
+    others: commands.filter((other) => other !== command).map((other) => new other()),
+  });
+}

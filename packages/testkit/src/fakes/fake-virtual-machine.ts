@@ -1,0 +1,119 @@
+import type { MigrationInformation, MigrationSettings, RunState, VirtualMachine, VirtualMachineEvent } from "@cpr/core";
+
+/**
+ * A VM that does nothing but remember what it was told: for tests of monitor commands. Every operation succeeds at once,
+ * unless {@link failure} is set.
+ */
+export class FakeVirtualMachine implements VirtualMachine {
+  readonly name: string = "fake";
+  readonly uuid: string | undefined = "550e8400-e29b-41d4-a716-446655440000";
+  runState: RunState = "running";
+  /** The operations that were called, with their arguments. */
+  readonly calls: (readonly unknown[])[] = [];
+  /** What every operation fails with. */
+  failure: Error | undefined;
+  readonly settings: MigrationSettings;
+  readonly ended: VirtualMachine["ended"];
+  readonly #capabilities = new Map([
+    ["events", false],
+    ["x-ignore-shared", false],
+  ]);
+  readonly #parameters = new Map<string, string | number | boolean>([
+    ["max-bandwidth", 0],
+    ["mode", "normal"],
+  ]);
+  #resolveEnded: (end: Awaited<VirtualMachine["ended"]>) => void = () => undefined;
+  #information: MigrationInformation = { status: "none", mode: "normal", blockedReasons: [] };
+
+  constructor() {
+    this.ended = new Promise((resolve) => {
+      this.#resolveEnded = resolve;
+    });
+    this.settings = {
+      capabilities: () => this.#capabilities,
+      setCapability: (name, on) => {
+        this.#note("setCapability", name, on);
+        this.#capabilities.set(name, on);
+      },
+      parameters: () => this.#parameters,
+      setParameter: (name, value) => {
+        this.#note("setParameter", name, value);
+        this.#parameters.set(name, value);
+      },
+    };
+  }
+
+  async stop(): Promise<void> {
+    this.#note("stop");
+    this.runState = "paused";
+  }
+
+  async cont(): Promise<void> {
+    this.#note("cont");
+    this.runState = "running";
+  }
+
+  async reset(): Promise<void> {
+    this.#note("reset");
+  }
+
+  async powerDown(): Promise<void> {
+    this.#note("powerDown");
+  }
+
+  async wakeUp(): Promise<void> {
+    this.#note("wakeUp");
+  }
+
+  input(characterDevice: string, bytes: Uint8Array): void {
+    this.#note("input", characterDevice, bytes);
+  }
+
+  async migrate(uri: string): Promise<void> {
+    this.#note("migrate", uri);
+    this.runState = "postmigrate";
+    const ram = { total: 1 << 20, transferred: 4096, remaining: 0, inPlace: 0, zeroPages: 255, normalPages: 1 };
+    this.#information = { status: "completed", mode: "normal", totalTime: 2, downtime: 1, ram, blockedReasons: [] };
+  }
+
+  async migrationDone(): Promise<MigrationInformation> {
+    return this.#information;
+  }
+
+  async migrateCancel(): Promise<void> {
+    this.#note("migrateCancel");
+  }
+
+  async migrateIncoming(uri: string): Promise<void> {
+    this.#note("migrateIncoming", uri);
+    this.runState = "running";
+  }
+
+  queryMigrate(): MigrationInformation {
+    return this.#information;
+  }
+
+  queryMemory(): ReturnType<VirtualMachine["queryMemory"]> {
+    return [{ id: "ram0", size: 1 << 20, share: true, location: "/dev/shm/ram0" }];
+  }
+
+  async queryExecution(): ReturnType<VirtualMachine["queryExecution"]> {
+    return { backend: "fake", processors: 1, instructions: 12_345 };
+  }
+
+  on(listener: (event: VirtualMachineEvent) => void): void {
+    this.#note("on", listener);
+  }
+
+  async quit(): Promise<void> {
+    this.#note("quit");
+    this.#resolveEnded({ reason: "quit" });
+  }
+
+  #note(...call: readonly unknown[]): void {
+    this.calls.push(call);
+    if (this.failure !== undefined) {
+      throw this.failure;
+    }
+  }
+}
