@@ -114,6 +114,32 @@ describe("a VM", () => {
     expect(names(events)).toEqual(["GUEST_PANICKED", "SHUTDOWN"]);
   });
 
+  it("stands still when the backend gives up, until it is reset", async () => {
+    const { machine, events } = await fakeVirtualMachine();
+    type(machine, "I");
+    await until(() => machine.runState === "internal-error", "the error");
+    expect(events).toEqual([{ event: "INTERNAL_ERROR", report: "an odd instruction" }]);
+    await expect(machine.cont()).rejects.toMatchObject({
+      code: "ERR_CPR_RESET_REQUIRED",
+      message: "Resetting the Virtual Machine is required",
+    });
+    await expect(machine.migrate("store:a")).rejects.toMatchObject({ code: "ERR_CPR_MIGRATE_IN_RUNSTATE" });
+    await machine.reset();
+    expect(machine.runState).toBe("prelaunch");
+    await machine.cont();
+    await until(async () => (await instructions(machine)) > 10, "counting");
+    await machine.quit();
+  });
+
+  it("ends when its thread dies, and says why", async () => {
+    const { machine, events } = await fakeVirtualMachine({ thread: true });
+    type(machine, "X");
+    expect(await machine.ended).toEqual({ reason: "internal-error" });
+    expect(events).toEqual([{ event: "INTERNAL_ERROR", report: "The machine thread failed: a plugin with a fault" }]);
+    expect(openMemory.size).toBe(0);
+    await expect(machine.stop()).rejects.toMatchObject({ code: "ERR_CPR_ENDED" });
+  });
+
   it("sleeps and wakes", async () => {
     const { machine, events } = await fakeVirtualMachine();
     await expect(machine.wakeUp()).rejects.toMatchObject({

@@ -56,15 +56,19 @@ export class IncomingRun {
       this.record.status = "completed";
     } catch (error) {
       const failure = this.#failure(error);
-      this.record.error = failure;
-      this.record.status = "failed";
+      const cancelled = this.#abort.signal.aborted;
+      this.record.error = cancelled ? undefined : failure;
+      this.record.status = cancelled ? "cancelled" : "failed";
       throw failure;
     }
   }
 
-  /** The VM ends: there is no use in going on. */
+  /** Gives up; the VM waits as before. */
   cancel(): void {
-    this.#abort.abort();
+    if (this.record.active && !this.#abort.signal.aborted) {
+      this.record.status = "cancelling";
+      this.#abort.abort();
+    }
   }
 
   async #prepare(): Promise<IncomingMigration> {

@@ -1,9 +1,11 @@
 import { Backend } from "../backend.ts";
+import { DeviceModel } from "../device.ts";
 import { machineErrors } from "../errors/machine-errors.ts";
 import type { Kernel } from "../kernel.ts";
 import { MachineModel, type MachineOptions } from "../machine.ts";
 import type { MachineEvent, StartMachine } from "../machine-thread/machine-control.ts";
 import { MachineThread } from "../machine-thread/machine-thread.ts";
+import type { MachineThreadData } from "../machine-thread/remote-machine.ts";
 import type { MemoryObjectOptions } from "../memory-provider.ts";
 import type { VirtualMachine } from "../virtual-machine.ts";
 import type { VirtualMachineConfiguration } from "../virtual-machine-configuration.ts";
@@ -31,6 +33,14 @@ export async function createVirtualMachine(
 ): Promise<VirtualMachine> {
   const { incoming } = configuration;
   const object = ramObject(configuration);
+  await using opened = new AsyncDisposableStack();
+  let receive: (event: MachineEvent) => void = () => undefined;
+  const onEvent = (event: MachineEvent): void => receive(event);
+  // The thread starts and loads its modules while this one loads, checks and opens.
+  const control =
+    environment.startMachine?.(onEvent) ??
+    new MachineThread({ plugins: kernel.plugins, preload: neededAtOnce(kernel, configuration) }, onEvent);
+  opened.defer(() => control.close());
   const [backend, machineModel] = await Promise.all([
     chooseBackend(kernel, configuration.backend),
     kernel.get(MachineModel, configuration.machine.machine),
@@ -43,18 +53,6 @@ export async function createVirtualMachine(
     ...(configuration.uuid === undefined ? {} : { uuid: configuration.uuid }),
   };
   checkProcessorCount(backend, options.processorCount);
-
-  await using opened = new AsyncDisposableStack();
-  let receive: (event: MachineEvent) => void = () => undefined;
-  const onEvent = (event: MachineEvent): void => receive(event);
-  // The thread loads its modules while files are being checked and opened here.
-  const preload = [
-    ["backend", options.backend],
-    ["machine", options.machine],
-  ] as const;
-  const control =
-    environment.startMachine?.(onEvent) ?? new MachineThread({ plugins: kernel.plugins, preload }, onEvent);
-  opened.defer(() => control.close());
   await machineModel.check(options, object.size);
   const ram = await GuestRam.open(kernel, backend, [object]);
   opened.defer(() => ram.close());
@@ -94,6 +92,17 @@ export async function createVirtualMachine(
     await machine.cont();
   }
   return machine;
+}
+
+/** What the machine thread will load whatever the checks on this one say. */
+function neededAtOnce(kernel: Kernel, { backend, machine }: VirtualMachineConfiguration): MachineThreadData["preload"] {
+  const [only, ...others] = kernel.keys(Backend);
+  const name = backend ?? (others.length === 0 ? only : undefined);
+  return [
+    ...(name === undefined ? [] : ([["backend", name]] as const)),
+    ["machine", machine.machine],
+    ...kernel.keys(DeviceModel).map((key) => ["device-model", key] as const),
+  ];
 }
 
 /** The memory object that is the RAM. */

@@ -196,6 +196,7 @@ export class HostedVirtualMachine implements VirtualMachine, MigrationSubject {
 
   async migrateCancel(): Promise<void> {
     this.#outgoing?.cancel();
+    this.#incomingRun?.cancel();
   }
 
   async migrateIncoming(uri: string): Promise<void> {

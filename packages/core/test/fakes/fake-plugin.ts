@@ -40,7 +40,7 @@ import {
 
 /** Where the guest counts, in RAM. */
 export const counterAddress = 0;
-/** Not zero: the guest triple-faults at its next step. */
+/** 1: the guest triple-faults at its next step. 2: the backend gives up. */
 export const faultAddress = 16;
 
 /** A state in which everything is zero. */
@@ -83,8 +83,11 @@ class CountingExecution implements Execution {
     this.start();
     this.#count += 1n;
     memory.view(counterAddress, 8).setBigUint64(0, this.#count);
-    if (memory.bytes[faultAddress] !== 0) {
+    const fault = memory.bytes[faultAddress];
+    if (fault === 1) {
       onEvent({ kind: "triple-fault", processor: 0, report: "three faults" });
+    } else if (fault === 2) {
+      onEvent({ kind: "internal-error", processor: 0, report: "an odd instruction" });
     }
   }
 
@@ -200,8 +203,17 @@ class EchoDevice implements Device {
       case "T":
         memory.bytes[faultAddress] = 1;
         break;
+      case "I":
+        memory.bytes[faultAddress] = 2;
+        break;
       case "B":
         this.#last = 0xbad;
+        break;
+      case "X":
+        // Nobody waits for this.
+        setImmediate(() => {
+          throw new Error("a plugin with a fault");
+        });
         break;
     }
   }
