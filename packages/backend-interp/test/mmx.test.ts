@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { floatHelpers } from "../src/float/index.ts";
+import { GuestInstructions } from "./support/guest-instructions.ts";
 import { mmxOpcodes, randomMmxCase } from "./support/mmx-cases.ts";
 import { NativeInstructions } from "./support/native-instructions.ts";
 import { Random } from "./support/random.ts";
@@ -20,4 +21,12 @@ test("MMX instructions do what this machine's processor does", () => {
     ).toEqual(describe87(expected));
   });
   expect(cases.length).toBeGreaterThan(3000);
+
+  // And through decoder and core.
+  const guest = new GuestInstructions();
+  cases.forEach((item, index) => {
+    const expected = outcomes[index];
+    if (index % 8 !== 0 || expected === undefined) return;
+    expect(describe87(guest.run(item)), item.name).toEqual(describe87(expected));
+  });
 });

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { floatHelpers } from "../src/float/index.ts";
+import { GuestInstructions } from "./support/guest-instructions.ts";
 import { type InstructionCase, type InstructionOutcome, NativeInstructions } from "./support/native-instructions.ts";
 import { Random } from "./support/random.ts";
 import { describe87, randomImage, X87Interpreter } from "./support/x87-cases.ts";
@@ -137,6 +138,16 @@ describe("x87 instructions compared with this machine's processor", () => {
     for (const { item, mine, expected } of exact) {
       const mask = isAmd ? 0 : undefinedBits(item);
       expect(describe87(mine, mask), item.name).toEqual(describe87(expected, mask));
+    }
+  });
+
+  test("the decoder and the core hand them to their helpers", () => {
+    const guest = new GuestInstructions();
+    const some = results.filter(({ item }, index) => index % 8 === 0 && !isTranscendental(item));
+    expect(some.length).toBeGreaterThan(500);
+    for (const { item, expected } of some) {
+      const mask = isAmd ? 0 : undefinedBits(item);
+      expect(describe87(guest.run(item), mask), item.name).toEqual(describe87(expected, mask));
     }
   });
 

@@ -116,7 +116,9 @@ export function cpuid(model: ProcessorFeatures, leaf: number, subleaf: number, c
         bits(1) |
         (model.supervisorExecutionPrevention ? bits(7) : 0) |
         // Fast REP MOVSB and STOSB: they are done a page at a time.
-        bits(9);
+        bits(9) |
+        // FSAVE and its like store the selectors of the last instruction and operand as zero.
+        bits(13);
       return [0, ebx, model.userModeInstructionPrevention ? bits(2) : 0, 0];
     }
     case 0xb:
@@ -168,7 +170,8 @@ export function cpuid(model: ProcessorFeatures, leaf: number, subleaf: number, c
       // The time-stamp counter's rate is constant.
       return [0, 0, 0, bits(8)];
     case 0x8000_0008:
-      return [physicalAddressBits | (linearAddressBits << 8), 0, 0, 0];
+      // FXSAVE and XSAVE always save the pointers to the last x87 instruction: Linux need not work around their absence.
+      return [physicalAddressBits | (linearAddressBits << 8), bits(2), 0, 0];
     default:
       return [0, 0, 0, 0];
   }

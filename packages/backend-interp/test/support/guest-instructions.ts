@@ -1,4 +1,4 @@
-import { mxcsrAt, xmmAt } from "../../src/layout.ts";
+import { restoreXsaveImage, saveXsaveImage } from "../../src/float/index.ts";
 import { segment } from "../../src/system/architecture.ts";
 import { makeGuest } from "./guest.ts";
 import type { InstructionCase, InstructionOutcome } from "./native-instructions.ts";
@@ -15,9 +15,9 @@ const ramSize = 16 * 1024 * 1024;
 const codeSize = 32;
 /** JMP to itself. */
 const stop = [0xeb, 0xfe];
-/** MXCSR and XMM registers in an FXSAVE image. */
-const imageMxcsr = 24;
-const imageXmm = 160;
+/** An FXSAVE image is the first part of an XSAVE image, whose header says which components there are. */
+const fxImageSize = 512;
+const xsaveImageSize = 4096;
 /** Signals of exceptions, as the host's kernel sends them. */
 const signals: Readonly<Record<number, number>> = { 0: 8, 6: 4, 13: 11, 14: 11, 16: 8, 19: 8 };
 
@@ -65,7 +65,7 @@ export class GuestInstructions {
 
   run(item: InstructionCase): InstructionOutcome {
     const { processor, ram } = this.#guest;
-    const { registers, core } = processor;
+    const { registers } = processor;
     const at = this.#next;
     this.#next += codeSize;
     if (this.#next > ramSize) throw new RangeError("too many cases for the guest's RAM");
@@ -77,8 +77,10 @@ export class GuestInstructions {
     });
     registers.write(rdi, BigInt(operandAt));
     registers.write(rsp, BigInt(stackAt));
-    core.u8.set(item.image.subarray(imageXmm, imageXmm + 256), xmmAt);
-    core.u32[mxcsrAt >> 2] = new DataView(item.image.buffer, item.image.byteOffset).getUint32(imageMxcsr, true);
+    const image = new Uint8Array(xsaveImageSize);
+    image.set(item.image);
+    image[fxImageSize] = 3;
+    restoreXsaveImage(processor, image);
     processor.writeFlags(Number(item.flags) | 2);
     registers.rip = BigInt(at);
     processor.run(64);
@@ -87,11 +89,8 @@ export class GuestInstructions {
     if (vector === undefined && end !== at + item.code.length) {
       throw new Error(`the guest stopped at ${end.toString(16)}, not behind ${at.toString(16)}`);
     }
-    const image = item.image.slice();
-    image.set(core.u8.subarray(mxcsrAt, mxcsrAt + 4), imageMxcsr);
-    image.set(core.u8.subarray(xmmAt, xmmAt + 256), imageXmm);
     return {
-      image,
+      image: saveXsaveImage(processor).subarray(0, fxImageSize),
       memory: ram.slice(operandAt, operandAt + item.memory.length),
       registers: BigUint64Array.from([0, 1, 2, 3], (index) => registers.read(index)),
       flags: BigInt(processor.readFlags()),
