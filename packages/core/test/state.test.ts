@@ -145,4 +145,12 @@ describe("a description from a stream", () => {
   ])("is refused with %s", (_what, value) => {
     expect(parseDescription(value)).toBeTypeOf("string");
   });
+
+  it("is refused when it is nested so deeply that reading it could exhaust the stack", () => {
+    let value: object = { vmsd_name: "a", version: 1, fields: [] };
+    for (let depth = 0; depth < 20_000; depth++) {
+      value = { vmsd_name: "a", version: 1, fields: [{ name: "b", type: "struct", size: 0, struct: value }] };
+    }
+    expect(parseDescription(value)).toContain("is nested too deeply");
+  });
 });

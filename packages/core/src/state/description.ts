@@ -46,14 +46,20 @@ export function describedSize({ size, array_len }: FieldDescription): number {
   return size * (array_len ?? 1);
 }
 
+/** How deep structs may be inside each other in a stream: hostile input ends here. */
+const greatestDepth = 16;
+
 /**
  * Takes a description from a stream.
  *
  * @returns why the value is not a description, or the description.
  */
-export function parseDescription(value: unknown): StateDescription | string {
+export function parseDescription(value: unknown, depth = 0): StateDescription | string {
   if (!isRecord(value)) {
     return "is not an object";
+  }
+  if (depth > greatestDepth) {
+    return "is nested too deeply";
   }
   const { vmsd_name: name, version, fields } = value;
   if (typeof name !== "string" || !isCount(version) || !Array.isArray(fields)) {
@@ -61,7 +67,7 @@ export function parseDescription(value: unknown): StateDescription | string {
   }
   const result: FieldDescription[] = [];
   for (const field of fields) {
-    const parsed = parseField(field);
+    const parsed = parseField(field, depth);
     if (typeof parsed === "string") {
       return parsed;
     }
@@ -70,7 +76,7 @@ export function parseDescription(value: unknown): StateDescription | string {
   return { vmsd_name: name, version, fields: result };
 }
 
-function parseField(value: unknown): FieldDescription | string {
+function parseField(value: unknown, depth: number): FieldDescription | string {
   if (!isRecord(value)) {
     return "has a field that is not an object";
   }
@@ -81,7 +87,7 @@ function parseField(value: unknown): FieldDescription | string {
   if (length !== undefined && !isCount(length)) {
     return `has the field '${name}' with a bad length`;
   }
-  const nested = struct === undefined ? undefined : parseDescription(struct);
+  const nested = struct === undefined ? undefined : parseDescription(struct, depth + 1);
   if (typeof nested === "string") {
     return `has the field '${name}', whose struct ${nested}`;
   }

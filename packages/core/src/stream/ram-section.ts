@@ -36,6 +36,9 @@ export interface RamCopying {
   checkpoint(writer: StreamWriter): Promise<void> | void;
 }
 
+/** No machine has more RAM blocks: hostile input ends here. */
+const greatestBlockCount = 1024;
+
 /** After so many bytes of RAM the event loop gets its turn, so that the monitor answers. */
 const turnBytes = 16 * 1024 * 1024;
 
@@ -144,6 +147,9 @@ async function readRamBlocks(
     const id = await reader.name();
     await reader.need(withAddresses ? 16 : 8);
     const size = reader.u64();
+    if (blocks.length === greatestBlockCount) {
+      throw reader.error(`more than ${greatestBlockCount} RAM blocks`);
+    }
     if (id === "" || size === 0 || size % pageSize !== 0 || size > left) {
       throw reader.error(`RAM block '${id}' has the impossible size of ${size} bytes`);
     }
