@@ -17,6 +17,7 @@ import {
   helperResult,
   type OperationName,
   operationFlag,
+  operationKind,
   operationNames,
   operationSize,
   runResult,
@@ -178,12 +179,16 @@ export class MainLoop {
   /**
    * Links the block, unless its code reaches into a second page. (Jumps are linkable only if the target begins in their own
    * page: that a whole block is mapped there cannot change under the jump. What is mapped behind the page can.)
+   * NOTE: nor a stale one, which the jump cache may still hold: the link would lead there for ever.
    */
   #linkIfWhole(): Statement {
     const { core } = this.#parts.runtime;
     const begin = i32.and(i32.wrap(this.#rip), i32.const(0xfff));
     const end = i32.add(begin, i32.load(core, this.#block, blockField.length));
-    return when(i32.leU(end, i32.const(0x1000)), [i32.store(core, this.#link, this.#block)]);
+    const kind = i32.load16u(core, this.#block, blockHeaderSize + field.kind);
+    const isWhole = i32.leU(end, i32.const(0x1000));
+    const isStale = i32.eq(kind, i32.const(operationKind("stale")));
+    return when(i32.and(isWhole, i32.eqz(isStale)), [i32.store(core, this.#link, this.#block)]);
   }
 
   /** Begins the block, if the budget has room for it. */

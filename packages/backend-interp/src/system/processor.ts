@@ -146,6 +146,8 @@ export class Processor implements SystemProcessor {
   #fetchedFromPrivatePage = false;
   /** Linear pages that jump cache entries may lead to. */
   readonly #fetchedPages = new Set<number>();
+  /** The one of them that was added last. */
+  #lastFetchedPage = -1;
 
   constructor(options: ProcessorOptions) {
     this.index = options.index;
@@ -594,6 +596,7 @@ export class Processor implements SystemProcessor {
       this.#supervisorGeneration += 1;
       this.#fetchedFromPrivatePage = false;
       this.#fetchedPages.clear();
+      this.#lastFetchedPage = -1;
     }
     if (this.#userGeneration >= generations || this.#supervisorGeneration >= generations) {
       this.#userGeneration = 1;
@@ -612,6 +615,7 @@ export class Processor implements SystemProcessor {
       this.#userGeneration += 1;
       this.#updateJumpKey();
     } else if (this.#fetchedPages.delete(high * 0x10_0000 + (low >>> 12))) {
+      this.#lastFetchedPage = -1;
       const page = (low & ~0xfff) >>> 0;
       this.#clearJumpCache((entryHigh, entryLow) => entryHigh === high && (entryLow & ~0xfff) >>> 0 === page);
     }
@@ -626,12 +630,15 @@ export class Processor implements SystemProcessor {
   }
 
   fetchedFrom(high: number, low: number, global: boolean): void {
+    if (!global && !this.mode.user) this.#fetchedFromPrivatePage = true;
+    const page = high * 0x10_0000 + (low >>> 12);
+    if (page === this.#lastFetchedPage) return;
+    this.#lastFetchedPage = page;
     if (this.#fetchedPages.size > mostFetchedPages) {
       this.#fetchedPages.clear();
       this.#clearJumpCache(() => true);
     }
-    this.#fetchedPages.add(high * 0x10_0000 + (low >>> 12));
-    if (!global && !this.mode.user) this.#fetchedFromPrivatePage = true;
+    this.#fetchedPages.add(page);
   }
 
   // Breakpoints.
