@@ -1,0 +1,152 @@
+import { Backend } from "../backend.ts";
+import { DeviceModel } from "../device.ts";
+import { machineErrors } from "../errors/machine-errors.ts";
+import type { Kernel } from "../kernel.ts";
+import { MachineModel, type MachineOptions } from "../machine.ts";
+import type { MachineEvent } from "../machine-thread/machine-control.ts";
+import { MachineThread } from "../machine-thread/machine-thread.ts";
+import type { MachineThreadData } from "../machine-thread/remote-machine.ts";
+import type { MemoryObjectOptions } from "../memory-provider.ts";
+import type { VirtualMachine } from "../virtual-machine.ts";
+import type { VirtualMachineConfiguration } from "../virtual-machine-configuration.ts";
+import type { VirtualMachineEnvironment } from "./create-virtual-machine.ts";
+import { GuestRam } from "./guest-ram.ts";
+import { HostedVirtualMachine } from "./hosted-virtual-machine.ts";
+
+/** What {@link createVirtualMachine} does. */
+export async function assembleVirtualMachine(
+  kernel: Kernel,
+  configuration: VirtualMachineConfiguration,
+  environment: VirtualMachineEnvironment,
+): Promise<VirtualMachine> {
+  const { incoming } = configuration;
+  const object = ramObject(configuration);
+  await using opened = new AsyncDisposableStack();
+  let receive: (event: MachineEvent) => void = () => undefined;
+  const onEvent = (event: MachineEvent): void => receive(event);
+  // The thread starts and loads its modules while this one loads, checks and opens.
+  const control =
+    environment.startMachine?.(onEvent) ??
+    new MachineThread({ plugins: kernel.plugins, preload: neededAtOnce(kernel, configuration) }, onEvent);
+  opened.defer(() => control.close());
+  const [backend, machineModel] = await Promise.all([
+    chooseBackend(kernel, configuration.backend),
+    kernel.get(MachineModel, configuration.machine.machine),
+  ]);
+  const options: MachineOptions = {
+    ...configuration.machine,
+    backend: backend.name,
+    processorModel: chooseProcessorModel(backend, configuration.processorModel),
+    incoming: incoming !== undefined,
+    ...(configuration.uuid === undefined ? {} : { uuid: configuration.uuid }),
+  };
+  checkProcessorCount(backend, options.processorCount);
+  await machineModel.check(options, object.size);
+  const ram = await GuestRam.open(kernel, backend, [object]);
+  opened.defer(() => ram.close());
+  const { devices } = await control.build({ options, ram: ram.allocation.handle, regions: ram.regions });
+  const machine = new HostedVirtualMachine({
+    kernel,
+    name: configuration.name,
+    uuid: configuration.uuid,
+    machine: options.machine,
+    backend: backend.name,
+    processor: { model: options.processorModel, count: options.processorCount },
+    noReboot: options.noReboot === true,
+    incoming: incoming !== undefined,
+    control,
+    ram,
+    devices,
+    characterDevices: configuration.characterDevices,
+  });
+  receive = (event) => machine.receive(event);
+  if (incoming === undefined) {
+    // RAM that was left in place for a checkpoint is about to be overwritten.
+    await ram.unbind();
+    await control.boot();
+  }
+  opened.move();
+  if (incoming !== undefined && configuration.startStopped === true) {
+    await machine.stop();
+  }
+  if (incoming !== undefined && incoming !== "defer") {
+    try {
+      await machine.migrateIncoming(incoming);
+    } catch (error) {
+      await machine.quit();
+      throw error;
+    }
+  } else if (incoming === undefined && configuration.startStopped !== true) {
+    await machine.cont();
+  }
+  return machine;
+}
+
+/** What the machine thread will load whatever the checks on this one say. */
+function neededAtOnce(kernel: Kernel, { backend, machine }: VirtualMachineConfiguration): MachineThreadData["preload"] {
+  const [only, ...others] = kernel.keys(Backend);
+  const name = backend ?? (others.length === 0 ? only : undefined);
+  return [
+    ...(name === undefined ? [] : ([["backend", name]] as const)),
+    ["machine", machine.machine],
+    ...kernel.keys(DeviceModel).map((key) => ["device-model", key] as const),
+  ];
+}
+
+/** The memory object that is the RAM. */
+function ramObject({ memoryObjects, ramObject: id, ramSize }: VirtualMachineConfiguration): MemoryObjectOptions {
+  const known = memoryObjects.map((object) => object.id);
+  const duplicate = known.find((each, index) => known.indexOf(each) !== index);
+  if (duplicate !== undefined) {
+    throw machineErrors.ERR_CPR_MEMORY_DUPLICATE({ id: duplicate });
+  }
+  if (memoryObjects.length === 0 && id === undefined) {
+    return { type: "memory-backend-ram", id: "pc.ram", size: ramSize };
+  }
+  const object =
+    id === undefined && memoryObjects.length === 1 ? memoryObjects[0] : memoryObjects.find((each) => each.id === id);
+  if (object === undefined) {
+    throw machineErrors.ERR_CPR_MEMORY_OBJECT_MISSING({ id: id ?? "", known });
+  }
+  if (object.size !== ramSize) {
+    throw machineErrors.ERR_CPR_MEMORY_RAM_SIZE({ id: object.id, size: object.size, ramSize });
+  }
+  return object;
+}
+
+async function chooseBackend(kernel: Kernel, name: string | undefined): Promise<Backend> {
+  if (name !== undefined) {
+    const backend = await kernel.get(Backend, name);
+    const availability = await backend.probe();
+    if (!availability.available) {
+      const { reason, hint } = availability;
+      throw machineErrors.ERR_CPR_BACKEND_UNAVAILABLE({ backend: name, reason, remedy: hint });
+    }
+    return backend;
+  }
+  const reasons: string[] = [];
+  const backends = [...(await kernel.all(Backend))].sort((a, b) => b.preference - a.preference);
+  for (const backend of backends) {
+    const availability = await backend.probe();
+    if (availability.available) {
+      return backend;
+    }
+    reasons.push(`${backend.name}: ${availability.reason}`);
+  }
+  throw machineErrors.ERR_CPR_NO_BACKEND_AVAILABLE({ reasons });
+}
+
+function chooseProcessorModel(backend: Backend, name: string | undefined): string {
+  const known = backend.processorModels.map((model) => model.name);
+  const model = name ?? known[0];
+  if (model === undefined || !known.includes(model)) {
+    throw machineErrors.ERR_CPR_PROCESSOR_MODEL({ backend: backend.name, model: model ?? "", known });
+  }
+  return model;
+}
+
+function checkProcessorCount({ name, supports }: Backend, count: number): void {
+  if (!Number.isInteger(count) || count < 1 || count > supports.maximumProcessors) {
+    throw machineErrors.ERR_CPR_PROCESSOR_COUNT({ backend: name, count, maximum: supports.maximumProcessors });
+  }
+}
