@@ -393,10 +393,9 @@ export class MainLoop {
         "stale",
         [
           this.#store32(budgetAt, i32.add(this.#load32(budgetAt), call(unfinishedInstructions, this.#pc))),
-          this.#rip.set(i64.add(this.#rip, this.#record.instructionOffset)),
           // NOTE: the jump cache may hold just this block, which would be found again and again.
           i32.store(runtime.core, this.#jumpCacheEntry(), i32.const(0), jumpCacheAt + 8),
-          ...this.#jumpTo(this.#rip),
+          ...this.#jumpTo(i64.add(this.#rip, this.#record.instructionOffset)),
         ],
       ],
       [
