@@ -13,6 +13,7 @@ import {
 /** Every processor family has its own tables for these. */
 const approximations = new Set(["rcpps", "rcpss", "rsqrtps", "rsqrtss"]);
 
+// For a long run: CPR_FLOAT_ROUNDS (cases for each operation) and CPR_FLOAT_SEED in the environment.
 const rounds = Number(process.env["CPR_FLOAT_ROUNDS"] ?? 40);
 
 describe("vector operations compared with this machine's processor", () => {

@@ -128,6 +128,7 @@ function run(seed: number, count: number): { item: X87Case; mine: InstructionOut
   }));
 }
 
+// For a long run: CPR_FLOAT_ROUNDS (cases for each instruction) and CPR_FLOAT_SEED in the environment.
 describe("x87 instructions compared with this machine's processor", () => {
   const rounds = Number(process.env["CPR_FLOAT_ROUNDS"] ?? 24);
   const results = run(Number(process.env["CPR_FLOAT_SEED"] ?? 11), rounds);

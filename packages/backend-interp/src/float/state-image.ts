@@ -11,7 +11,7 @@ export const xsaveAreaSize = 576;
 /** MXCSR bits that may be set. */
 export const mxcsrMask = 0xffff;
 /** MXCSR after reset and INIT-state restore. */
-export const mxcsrDefault = 0x1f80;
+const mxcsrDefault = 0x1f80;
 
 const x87Component = 1n;
 const sseComponent = 2n;
@@ -31,33 +31,61 @@ const at = {
   header: 512,
 } as const;
 
-function writeX87(unit: X87Unit, image: Uint8Array, pointers64: boolean): void {
-  const view = new DataView(image.buffer, image.byteOffset, image.byteLength);
-  view.setUint16(at.control, unit.control, true);
-  view.setUint16(at.status, unit.status, true);
-  view.setUint16(at.tags, unit.abridgedTags, true);
-  view.setUint16(at.opcode, unit.opcode, true);
-  // The selectors of the narrow form are deprecated: zero.
-  view.setBigUint64(at.instructionPointer, BigInt.asUintN(pointers64 ? 64 : 32, unit.instructionPointer), true);
-  view.setBigUint64(at.dataPointer, BigInt.asUintN(pointers64 ? 64 : 32, unit.dataPointer), true);
+/** An image to work on, under all the widths that it is read and written by. */
+const scratch = ((): { u8: Uint8Array; u16: Uint16Array; u32: Uint32Array; u64: BigUint64Array } => {
+  const buffer = new ArrayBuffer(xsaveAreaSize);
+  return {
+    u8: new Uint8Array(buffer),
+    u16: new Uint16Array(buffer),
+    u32: new Uint32Array(buffer),
+    u64: new BigUint64Array(buffer),
+  };
+})();
+
+/** Pointers of the narrow form are 32 bits wide; the selectors behind them are deprecated: zero. */
+function pointer(value: bigint, pointers64: boolean): bigint {
+  return pointers64 ? value : BigInt.asUintN(32, value);
+}
+
+/** Writes x87's part of the scratch image. */
+function writeX87(unit: X87Unit, pointers64: boolean): void {
+  const { u16, u32, u64 } = scratch;
+  const { core } = unit.processor;
+  u16[at.control >> 1] = unit.control;
+  u16[at.status >> 1] = unit.status;
+  u16[at.tags >> 1] = unit.abridgedTags;
+  u16[at.opcode >> 1] = unit.opcode;
+  u64[at.instructionPointer >> 3] = pointer(unit.instructionPointer, pointers64);
+  u64[at.dataPointer >> 3] = pointer(unit.dataPointer, pointers64);
+  const { top } = unit;
   for (let index = 0; index < 8; index++) {
-    const [significand, signAndExponent] = unit.readRaw(index);
-    view.setBigUint64(at.x87 + 16 * index, significand, true);
-    view.setBigUint64(at.x87 + 16 * index + 8, BigInt(signAndExponent), true);
+    const from = (x87RegistersAt >> 2) + 4 * ((top + index) & 7);
+    const to = (at.x87 >> 2) + 4 * index;
+    u32[to] = core.u32[from] as number;
+    u32[to + 1] = core.u32[from + 1] as number;
+    u32[to + 2] = (core.u32[from + 2] as number) & 0xffff;
+    u32[to + 3] = 0;
   }
 }
 
-function readX87(unit: X87Unit, image: Uint8Array, pointers64: boolean): void {
-  const view = new DataView(image.buffer, image.byteOffset, image.byteLength);
-  unit.control = (view.getUint16(at.control, true) & 0x1f3f) | 0x40;
-  unit.status = view.getUint16(at.status, true);
-  unit.opcode = view.getUint16(at.opcode, true) & 0x7ff;
-  unit.instructionPointer = BigInt.asUintN(pointers64 ? 64 : 32, view.getBigUint64(at.instructionPointer, true));
-  unit.dataPointer = BigInt.asUintN(pointers64 ? 64 : 32, view.getBigUint64(at.dataPointer, true));
+/** Takes x87's part of the scratch image. */
+function readX87(unit: X87Unit, pointers64: boolean): void {
+  const { u8, u16, u32, u64 } = scratch;
+  const { core } = unit.processor;
+  unit.control = ((u16[at.control >> 1] as number) & 0x1f3f) | 0x40;
+  unit.status = u16[at.status >> 1] as number;
+  unit.opcode = (u16[at.opcode >> 1] as number) & 0x7ff;
+  unit.instructionPointer = pointer(u64[at.instructionPointer >> 3] as bigint, pointers64);
+  unit.dataPointer = pointer(u64[at.dataPointer >> 3] as bigint, pointers64);
+  const { top } = unit;
   for (let index = 0; index < 8; index++) {
-    unit.writeRaw(index, view.getBigUint64(at.x87 + 16 * index, true), view.getUint16(at.x87 + 16 * index + 8, true));
+    const from = (at.x87 >> 2) + 4 * index;
+    const to = (x87RegistersAt >> 2) + 4 * ((top + index) & 7);
+    core.u32[to] = u32[from] as number;
+    core.u32[to + 1] = u32[from + 1] as number;
+    core.u32[to + 2] = (u32[from + 2] as number) & 0xffff;
   }
-  unit.abridgedTags = image[at.tags] as number;
+  unit.abridgedTags = u8[at.tags] as number;
   unit.summarize();
 }
 
@@ -66,14 +94,11 @@ function initializeX87(unit: X87Unit): void {
   unit.processor.core.u8.fill(0, x87RegistersAt, x87RegistersAt + 128);
 }
 
-function mxcsrOf(image: Uint8Array): number {
-  return new DataView(image.buffer, image.byteOffset, image.byteLength).getUint32(at.mxcsr, true);
-}
-
-function writeMxcsr(processor: ProcessorCore, image: Uint8Array): void {
-  const view = new DataView(image.buffer, image.byteOffset, image.byteLength);
-  view.setUint32(at.mxcsr, processor.core.u32[mxcsrAt >> 2] as number, true);
-  view.setUint32(at.mxcsrMask, mxcsrMask, true);
+function writeSse(processor: ProcessorCore, length: number): void {
+  const { core } = processor;
+  scratch.u32[at.mxcsr >> 2] = core.u32[mxcsrAt >> 2] as number;
+  scratch.u32[at.mxcsrMask >> 2] = mxcsrMask;
+  scratch.u8.set(core.u8.subarray(xmmAt, xmmAt + length), at.xmm);
 }
 
 /** XMM registers that instructions can name in the current mode. */
@@ -101,12 +126,10 @@ export function saveFxHelper(unit: X87Unit): Helper {
   return (operation) => {
     checkAvailable(processor, emulationOrTaskSwitched);
     const address = operandAddress(processor, 16n);
-    const length = at.xmm + xmmBytes(processor);
-    const image = new Uint8Array(length);
-    writeX87(unit, image, processor.core.u8[operation + field.scale] === 8);
-    writeMxcsr(processor, image);
-    image.set(processor.core.u8.subarray(xmmAt, xmmAt + xmmBytes(processor)), at.xmm);
-    processor.linear.writeBytes(address, image);
+    const length = xmmBytes(processor);
+    writeX87(unit, processor.core.u8[operation + field.scale] === 8);
+    writeSse(processor, length);
+    processor.linear.writeBytes(address, scratch.u8.subarray(0, at.xmm + length));
     return helperResult.next;
   };
 }
@@ -116,12 +139,12 @@ export function restoreFxHelper(unit: X87Unit): Helper {
   return (operation) => {
     checkAvailable(processor, emulationOrTaskSwitched);
     const address = operandAddress(processor, 16n);
-    const image = processor.linear.readBytes(address, 512);
-    const mxcsr = mxcsrOf(image);
+    scratch.u8.set(processor.linear.readBytes(address, 512));
+    const mxcsr = scratch.u32[at.mxcsr >> 2] as number;
     if (mxcsr & ~mxcsrMask) processor.raise(13, 0);
-    readX87(unit, image, processor.core.u8[operation + field.scale] === 8);
+    readX87(unit, processor.core.u8[operation + field.scale] === 8);
     processor.core.u32[mxcsrAt >> 2] = mxcsr;
-    processor.core.u8.set(image.subarray(at.xmm, at.xmm + xmmBytes(processor)), xmmAt);
+    processor.core.u8.set(scratch.u8.subarray(at.xmm, at.xmm + xmmBytes(processor)), xmmAt);
     return helperResult.next;
   };
 }
@@ -143,15 +166,11 @@ export function saveExtendedHelper(unit: X87Unit): Helper {
     const requested = requestedComponents(processor);
     const address = operandAddress(processor, 64n);
     const { linear } = processor;
-    const image = linear.readBytes(address, xsaveAreaSize);
-    const view = new DataView(image.buffer, image.byteOffset, image.byteLength);
-    view.setBigUint64(at.header, view.getBigUint64(at.header, true) | requested, true);
-    if (requested & x87Component) writeX87(unit, image, processor.core.u8[operation + field.scale] === 8);
-    if (requested & sseComponent) {
-      writeMxcsr(processor, image);
-      image.set(processor.core.u8.subarray(xmmAt, xmmAt + xmmBytes(processor)), at.xmm);
-    }
-    linear.writeBytes(address, image.subarray(0, at.header + 8));
+    scratch.u8.set(linear.readBytes(address, xsaveAreaSize));
+    scratch.u64[at.header >> 3] = (scratch.u64[at.header >> 3] as bigint) | requested;
+    if (requested & x87Component) writeX87(unit, processor.core.u8[operation + field.scale] === 8);
+    if (requested & sseComponent) writeSse(processor, xmmBytes(processor));
+    linear.writeBytes(address, scratch.u8.subarray(0, at.header + 8));
     return helperResult.next;
   };
 }
@@ -162,22 +181,23 @@ export function restoreExtendedHelper(unit: X87Unit): Helper {
     const requested = requestedComponents(processor);
     const address = operandAddress(processor, 64n);
     const { linear, core } = processor;
-    const image = linear.readBytes(address, xsaveAreaSize);
-    const view = new DataView(image.buffer, image.byteOffset, image.byteLength);
-    const present = view.getBigUint64(at.header, true);
+    scratch.u8.set(linear.readBytes(address, xsaveAreaSize));
+    const present = scratch.u64[at.header >> 3] as bigint;
     if (present & ~(core.u64[xcr0At >> 3] as bigint)) processor.raise(13, 0);
     // XCOMP_BV and the reserved rest: the compacted form is not implemented.
-    if (image.subarray(at.header + 8, at.header + 64).some((byte) => byte !== 0)) processor.raise(13, 0);
-    const mxcsr = mxcsrOf(image);
+    for (let word = (at.header + 8) >> 2; word < xsaveAreaSize >> 2; word++) {
+      if (scratch.u32[word] !== 0) processor.raise(13, 0);
+    }
+    const mxcsr = scratch.u32[at.mxcsr >> 2] as number;
     if (requested & sseComponent && mxcsr & ~mxcsrMask) processor.raise(13, 0);
     if (requested & x87Component) {
-      if (present & x87Component) readX87(unit, image, core.u8[operation + field.scale] === 8);
+      if (present & x87Component) readX87(unit, core.u8[operation + field.scale] === 8);
       else initializeX87(unit);
     }
     if (requested & sseComponent) {
       core.u32[mxcsrAt >> 2] = mxcsr;
       const length = xmmBytes(processor);
-      if (present & sseComponent) core.u8.set(image.subarray(at.xmm, at.xmm + length), xmmAt);
+      if (present & sseComponent) core.u8.set(scratch.u8.subarray(at.xmm, at.xmm + length), xmmAt);
       else core.u8.fill(0, xmmAt, xmmAt + length);
     }
     return helperResult.next;
@@ -203,24 +223,26 @@ export function storeMxcsrHelper(processor: ProcessorCore): Helper {
 
 /** All of x87, MMX and SSE state as an XSAVE area in standard form (with 64-bit pointers): for a checkpoint. */
 export function saveXsaveImage(processor: ProcessorCore): Uint8Array {
+  scratch.u8.fill(0);
+  writeX87(new X87Unit(processor), true);
+  writeSse(processor, 256);
+  scratch.u64[at.header >> 3] = supportedXcr0;
   const image = new Uint8Array(4096);
-  writeX87(new X87Unit(processor), image, true);
-  writeMxcsr(processor, image);
-  image.set(processor.core.u8.subarray(xmmAt, xmmAt + 256), at.xmm);
-  new DataView(image.buffer).setBigUint64(at.header, supportedXcr0, true);
+  image.set(scratch.u8);
   return image;
 }
 
 /** The inverse; components that the area's header does not name are initialized, as XRSTOR would do it. */
 export function restoreXsaveImage(processor: ProcessorCore, image: Uint8Array): void {
   const unit = new X87Unit(processor);
-  const view = new DataView(image.buffer, image.byteOffset, image.byteLength);
-  const present = view.getBigUint64(at.header, true);
-  if (present & x87Component) readX87(unit, image, true);
+  scratch.u8.set(image.subarray(0, xsaveAreaSize));
+  const present = scratch.u64[at.header >> 3] as bigint;
+  if (present & x87Component) readX87(unit, true);
   else initializeX87(unit);
-  processor.core.u32[mxcsrAt >> 2] = present & sseComponent ? mxcsrOf(image) & mxcsrMask : mxcsrDefault;
-  if (present & sseComponent) processor.core.u8.set(image.subarray(at.xmm, at.xmm + 256), xmmAt);
-  else processor.core.u8.fill(0, xmmAt, xmmAt + 256);
+  const { u8, u32 } = processor.core;
+  u32[mxcsrAt >> 2] = present & sseComponent ? (scratch.u32[at.mxcsr >> 2] as number) & mxcsrMask : mxcsrDefault;
+  if (present & sseComponent) u8.set(scratch.u8.subarray(at.xmm, at.xmm + 256), xmmAt);
+  else u8.fill(0, xmmAt, xmmAt + 256);
 }
 
 /** The state after power-up (Intel SDM Vol. 3A, table 9-1). After INIT nothing changes. */
