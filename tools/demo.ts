@@ -3,12 +3,16 @@
  * process. Where no Debian archive can be reached, the repository's own guest program takes the kernel's part.
  */
 import { mkdirSync, rmSync, statSync } from "node:fs";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { buildGuestProgram } from "@cpr/guest-programs";
 import { CprProcess, FileLines } from "./cpr-process.ts";
 import { DebianArchiveError } from "./debian-archive.ts";
 import { firstLine, guestAssets } from "./guest-assets.ts";
 import { root } from "./workspace.ts";
+
+// Paths are given, and shown, as somebody would write them who stands at the root of the checkout.
+process.chdir(root);
+const near = (path: string): string => relative(root, path);
 
 interface Guest {
   readonly options: readonly string[];
@@ -26,16 +30,16 @@ async function chooseGuest(): Promise<Guest> {
     const { kernel, kernelVersion, initramfs } = await guestAssets(console.log);
     console.log(`The guest: Debian's kernel ${kernelVersion} and busybox.`);
     const append = "console=ttyS0 cryptomgr.notests";
-    return { options: ["-kernel", kernel, "-initrd", initramfs, "-append", append], firstLine };
+    return { options: ["-kernel", near(kernel), "-initrd", near(initramfs), "-append", append], firstLine };
   } catch (error) {
     if (!(error instanceof DebianArchiveError)) throw error;
     console.log(`No Debian archive can be reached (${error.message}).`);
     console.log("The guest: this repository's own counter program.");
-    return { options: ["-kernel", buildGuestProgram("counter")], firstLine: "cpr guest: counter is up" };
+    return { options: ["-kernel", near(buildGuestProgram("counter"))], firstLine: "cpr guest: counter is up" };
   }
 }
 
-const folder = join(root, ".cache", "demo");
+const folder = join(".cache", "demo");
 const ram = `/dev/shm/cpr-demo-${process.pid}`;
 const state = join(folder, "vm.state");
 rmSync(folder, { recursive: true, force: true });
@@ -47,6 +51,10 @@ const options = (log: string): string[] => [
   ...guest.options,
   ...["-serial", `file:${log}`],
 ];
+
+/** A command line as it is typed in a shell. */
+const typed = (words: readonly string[]): string =>
+  words.map((word) => (word.includes(" ") ? `"${word}"` : word)).join(" ");
 
 /** Shows a command as it is given, and the answer. */
 async function tell(machine: CprProcess, line: string): Promise<string> {
@@ -68,7 +76,7 @@ async function watch(lines: FileLines, ticks: number, seconds: number): Promise<
 
 try {
   const firstLog = join(folder, "console-1.log");
-  console.log(`\n$ cpr run ${options(firstLog).join(" ")} -monitor stdio`);
+  console.log(`\n$ cpr run ${typed(options(firstLog))} -monitor stdio`);
   const first = new CprProcess(options(firstLog));
   await first.ready();
   const firstLines = new FileLines(firstLog);
@@ -91,7 +99,7 @@ try {
   console.log(`--- the process is gone; the state file has ${statSync(state).size} bytes, RAM stays in ${ram}`);
 
   const secondLog = join(folder, "console-2.log");
-  console.log(`\n$ cpr run ${options(secondLog).join(" ")} -monitor stdio -incoming defer`);
+  console.log(`\n$ cpr run ${typed(options(secondLog))} -monitor stdio -incoming defer`);
   const second = new CprProcess([...options(secondLog), "-incoming", "defer"]);
   await second.ready();
   await tell(second, "info status");
