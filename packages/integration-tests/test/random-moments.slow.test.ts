@@ -15,10 +15,11 @@ import { CprProcess, cprCommand } from "../../../tools/cpr-process.ts";
 import { busyboxInitramfs, guestAssets } from "../../../tools/guest-assets.ts";
 import { type ScratchMachine, scratchFolder, scratchMachine } from "./scratch.ts";
 
-const rounds = 300;
+/** How often the load repeats itself: long enough for the number of checkpoints that a test asks for. */
+const rounds = { sameProcess: 300, newProcesses: 60 };
 
-const init = `#!/bin/busybox sh
-/self-check ${rounds}
+const init = (count: number): string => `#!/bin/busybox sh
+/self-check ${count}
 poweroff -f
 `;
 
@@ -34,13 +35,14 @@ function randomNumbers(seed: number): () => number {
 /** Kernel options and the last line that the load must print, as it does on the host itself. */
 async function selfChecking(
   folder: string,
+  count: number,
 ): Promise<{ options: string[]; kernel: string; initrd: string; expected: string }> {
   const { kernel, busybox } = await guestAssets();
   const program = buildLinuxProgram("self-check");
   const initrd = join(folder, "self-check.cpio");
   const entry = { path: "self-check", kind: "file", data: readFileSync(program), mode: 0o755 } as const;
-  writeFileSync(initrd, busyboxInitramfs(readFileSync(busybox), init, [entry]));
-  const expected = execFileSync(program, [String(rounds)], { encoding: "utf8" })
+  writeFileSync(initrd, busyboxInitramfs(readFileSync(busybox), init(count), [entry]));
+  const expected = execFileSync(program, [String(count)], { encoding: "utf8" })
     .trim()
     .split("\n")
     .at(-1) as string;
@@ -55,7 +57,7 @@ const consoleText = (machine: ScratchMachine, part: number): string =>
 describe("checkpoints at random moments, from the first instruction of the boot to the end of a self-checking load", () => {
   it("ends with the right answer after hundreds of them in the same process", { timeout: 600_000 }, async () => {
     const folder = scratchFolder();
-    const { kernel: image, initrd, expected } = await selfChecking(folder);
+    const { kernel: image, initrd, expected } = await selfChecking(folder, rounds.sameProcess);
     const plugins = discoverPlugins({ application: join(cprCommand, "../../package.json") });
     await using kernel = new Kernel(plugins);
     let text = "";
@@ -105,8 +107,8 @@ describe("checkpoints at random moments, from the first instruction of the boot 
     expect(checkpoints).toBeGreaterThan(200);
   });
 
-  it("ends with the right answer after a hundred of them in as many new processes", { timeout: 900_000 }, async () => {
-    const { options, kernel, expected } = await selfChecking(scratchFolder());
+  it("ends with the right answer after dozens of them in as many new processes", { timeout: 900_000 }, async () => {
+    const { options, kernel, expected } = await selfChecking(scratchFolder(), rounds.newProcesses);
     const machine = scratchMachine(kernel, { size: "128M" });
     const random = randomNumbers(2);
     const consoleOf = (part: number) =>
@@ -117,7 +119,7 @@ describe("checkpoints at random moments, from the first instruction of the boot 
     let text = "";
     let part = 0;
     for (;;) {
-      await Promise.race([process.ended, new Promise((resolve) => setTimeout(resolve, 20 + random() * 250))]);
+      await Promise.race([process.ended, new Promise((resolve) => setTimeout(resolve, 10 + random() * 150))]);
       try {
         await process.command("migrate_set_parameter mode cpr-reboot");
         await process.command("migrate_set_capability x-ignore-shared on");
@@ -137,6 +139,6 @@ describe("checkpoints at random moments, from the first instruction of the boot 
     }
     text += consoleText(machine, part);
     expect(text.replaceAll("\r", "")).toContain(`\n${expected}\n`);
-    expect(part).toBeGreaterThan(100);
+    expect(part).toBeGreaterThan(30);
   });
 });

@@ -184,7 +184,7 @@ export function restoreExtendedHelper(unit: X87Unit): Helper {
     scratch.u8.set(linear.readBytes(address, xsaveAreaSize));
     const present = scratch.u64[at.header >> 3] as bigint;
     if (present & ~(core.u64[xcr0At >> 3] as bigint)) processor.raise(13, 0);
-    // XCOMP_BV and the reserved rest: the compacted form is not implemented.
+    // XCOMP_BV and the reserved rest: the compacted form is one that this processor lacks.
     for (let word = (at.header + 8) >> 2; word < xsaveAreaSize >> 2; word++) {
       if (scratch.u32[word] !== 0) processor.raise(13, 0);
     }
