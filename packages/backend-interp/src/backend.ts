@@ -92,7 +92,7 @@ export class InterpreterBackend implements Backend {
       bus,
       clock,
       features,
-      instantiate: coreInstantiator(addressOf(handle.size)),
+      instantiate: await coreInstantiator(addressOf(handle.size)),
     });
     return new InterpreterExecution(context, processor);
   }

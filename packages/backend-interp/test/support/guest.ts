@@ -1,6 +1,9 @@
 import { type Bus, createBus, layOutRam } from "@cpr/core";
+import { ManualInterrupts } from "@cpr/testkit/fakes";
 import { coreInstantiator } from "../../src/core-instance.ts";
 import { Processor } from "../../src/system/processor.ts";
+
+const instantiate = await coreInstantiator("i32");
 
 /** A clock that moves only when it is told. */
 export class ManualClock {
@@ -13,20 +16,22 @@ export class ManualClock {
   }
 }
 
-/** A processor with a little RAM, a bus and a clock. */
+/** A processor with a little RAM, a bus, interrupts and a clock. */
 export interface Guest {
   readonly processor: Processor;
   readonly ram: Uint8Array;
   readonly view: DataView;
   readonly bus: Bus;
   readonly clock: ManualClock;
+  readonly interrupts: ManualInterrupts;
 }
 
 /** Makes a guest whose processor has just been reset. */
-export function makeGuest(size = 16 * 1024 * 1024): Guest {
+export function makeGuest(size = 4 * 1024 * 1024): Guest {
   const memory = new WebAssembly.Memory({ initial: size / 0x1_0000, maximum: size / 0x1_0000, shared: true });
   const bus = createBus();
   const clock = new ManualClock();
+  const interrupts = new ManualInterrupts();
   const processor = new Processor({
     index: 0,
     ram: memory,
@@ -34,7 +39,8 @@ export function makeGuest(size = 16 * 1024 * 1024): Guest {
     regions: layOutRam(size),
     bus,
     clock,
-    instantiate: coreInstantiator("i32"),
+    instantiate,
   });
-  return { processor, ram: new Uint8Array(memory.buffer), view: new DataView(memory.buffer), bus, clock };
+  processor.attachInterrupts(interrupts, () => undefined);
+  return { processor, ram: new Uint8Array(memory.buffer), view: new DataView(memory.buffer), bus, clock, interrupts };
 }
