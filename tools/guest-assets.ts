@@ -30,7 +30,8 @@ export function parseTick(line: string): { readonly tick: number; readonly uptim
 
 /**
  * `/init` of the counting guest: says that it runs, then counts the seconds beside the kernel's uptime. A line on the
- * console is run as a command; `poweroff` and `reboot` go to the kernel at once.
+ * console is run as a command; `poweroff` and `reboot` go to the kernel at once. With `cpr.end=poweroff` or
+ * `cpr.end=reboot` on the kernel's command line, it does that by itself after two lines.
  */
 export const countingInit = `#!/bin/busybox sh
 echo "${firstLine}"
@@ -38,11 +39,16 @@ export PATH=/bin
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
+read -r parameters </proc/cmdline
 tick=0
 while :; do
   read -r uptime idle </proc/uptime
   echo "tick $tick uptime $uptime"
   tick=$((tick + 1))
+  case "$tick:$parameters" in
+    2:*cpr.end=poweroff*) poweroff -f ;;
+    2:*cpr.end=reboot*) reboot -f ;;
+  esac
   read -r -t 1 command
   case "$command" in
     "") ;;
