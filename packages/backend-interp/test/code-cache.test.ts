@@ -212,6 +212,18 @@ describe("stores to code", () => {
     expect(machine.protectedPages).toEqual([1, 1]);
   });
 
+  test("make a block stale that begins with NOPs, or has nothing else, as a whole", () => {
+    machine.put(0x1000, "90 90 90 ff c0 c3");
+    machine.put(0x1800, "90".repeat(200));
+    for (const rip of [0x1000, 0x1800]) {
+      const block = machine.resolve(rip);
+      machine.put(rip, "0f 0b");
+      machine.code.invalidatePage(1);
+      expect(kindOf(block, 0)).toBe(stale);
+      expect(core.u16[fieldOf(block, 0, field.instructionOffset) >> 1]).toBe(0);
+    }
+  });
+
   test("leave other pages alone", () => {
     machine.put(0x1000, "c3");
     machine.put(0x2000, "c3");

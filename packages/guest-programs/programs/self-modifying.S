@@ -64,6 +64,21 @@ main64:
     or rbx, rax
     observe64 across_pages, rbx
 
+    # NOPs that become something else, at the start of a piece of code and as all there is of it.
+    mov edi, offset page + 0x400
+    mov ecx, 200
+    mov al, 0x90
+    rep stosb
+    mov byte ptr [rdi], 0xc3
+    mov edi, offset page + 0x400
+    xor ebx, ebx
+    call rdi
+    mov word ptr [rdi], 0xc3ff              # inc ebx, from FF C3
+    call rdi
+    mov word ptr [rdi + 100], 0xc3ff
+    call rdi
+    observe64 former_nops, rbx
+
     # Data beside code in one page: many stores that change no code.
     mov edi, offset page + 0x100
     xor ebx, ebx
