@@ -15,7 +15,7 @@ import {
   type ModuleBuilder,
   when,
 } from "../wasm/index.ts";
-import { Record } from "./record.ts";
+import { OperationRecord } from "./operation-record.ts";
 
 /** How an operation's address is made: see operations.ts. */
 export type AddressForm = "base" | "full" | "legacy";
@@ -27,7 +27,7 @@ export type CheckSegment = FunctionReference<readonly ["i32", "i32", "i32"], "no
 const attributes = { accessed: 0x01, writable: 0x02, expandDown: 0x04, code: 0x08, notSystem: 0x10, present: 0x80 };
 
 /** Base + (index << scale) + displacement. */
-function offset(record: Record): I64 {
+function offset(record: OperationRecord): I64 {
   return i64.add(i64.add(record.slot("base"), record.displacement), i64.shl(record.slot("index"), record.scale));
 }
 
@@ -48,7 +48,7 @@ export class Addressing {
 
   constructor(module: ModuleBuilder, core: Memory<"i32">, checkSegment: CheckSegment) {
     this.#legacy = module.defineFunction("legacyAddress", ["i32", "i32", "i32"], "i64", (f, pc, size, write) => {
-      const record = new Record(core, pc);
+      const record = new OperationRecord(core, pc);
       const bits = f.local("i32");
       const segment = f.local("i32");
       const kind = f.local("i32");
@@ -89,7 +89,7 @@ export class Addressing {
   }
 
   /** The linear address of an access of `size` bytes. */
-  linear(form: AddressForm, record: Record, size: number, write: boolean): I64 {
+  linear(form: AddressForm, record: OperationRecord, size: number, write: boolean): I64 {
     switch (form) {
       case "base":
         return i64.add(record.slot("base"), record.displacement);
@@ -101,7 +101,7 @@ export class Addressing {
   }
 
   /** LEA's address, without segment. */
-  effective(record: Record): I64 {
+  effective(record: OperationRecord): I64 {
     return cut(offset(record), record.auxiliary);
   }
 }

@@ -48,7 +48,7 @@ import {
   when,
 } from "../wasm/index.ts";
 import type { Addressing } from "./addressing.ts";
-import { Record, Temporaries, withScope } from "./record.ts";
+import { OperationRecord, Temporaries, withScope } from "./operation-record.ts";
 
 /** What the interpreter's function is made of. */
 export interface MainLoopParts {
@@ -75,7 +75,7 @@ const wordSize = 8;
  */
 export class MainLoop {
   readonly #parts: MainLoopParts;
-  readonly #record: Record;
+  readonly #record: OperationRecord;
   readonly #temporaries: Temporaries;
   readonly #access: AccessScope;
   /** The block to enter; 0: to be looked up. */
@@ -101,7 +101,7 @@ export class MainLoop {
     this.#link = f.local("i32");
     this.#rest = f.local("i32");
     this.#temporaries = new Temporaries(f);
-    this.#record = new Record(parts.runtime.core, this.#pc);
+    this.#record = new OperationRecord(parts.runtime.core, this.#pc);
     this.#access = { operation: this.#pc, address: f.local("i64"), entry: f.local("i32") };
   }
 

@@ -238,6 +238,28 @@ describe("a stale block", () => {
     expect(core.resolved.map(({ rip }) => rip)).toEqual([0x1000n, 0x1006n]);
     expect(core.budget).toBe(50 - 4);
   });
+
+  /** Makes all instructions of a block stale, as `invalidatePage` does. */
+  const makeStale = (block: number, operations: number) => {
+    for (let index = 0; index < operations; index++) {
+      core.view.setUint16(block + firstOperation + index * operationSize, operationKind("stale"), true);
+    }
+  };
+
+  it("is not found again in the jump cache, nor linked to", () => {
+    const old = core.block(0x1100n, [{ name: "increment64", destination: register(0) }, leave]);
+    core.run(0x1100n);
+    makeStale(old, 2);
+    core.block(0x1100n, [{ name: "add64", destination: register(0), source: 10n }, leave]);
+    const from = core.block(0x1000n, [jump("jump", 0x100)]);
+    core.caching = false;
+    core.run(0x1000n, 50);
+    expect(core.get(register(0))).toBe(11n);
+    expect(core.resolved.map(({ rip }) => rip)).toEqual([0x1100n, 0x1000n, 0x1100n]);
+    expect(core.view.getUint32(from + firstOperation + field.base, true)).toBe(0);
+    // The jump, ADD and the helper: what the stale block would have executed was given back.
+    expect(core.budget).toBe(50 - 3);
+  });
 });
 
 describe("helpers", () => {

@@ -13,7 +13,7 @@ import {
 } from "../wasm/index.ts";
 
 /** The fields of the operation's record at `pc`; see operations.ts. */
-export class Record {
+export class OperationRecord {
   readonly #core: Memory<"i32">;
   readonly pc: Local<"i32">;
 
@@ -85,7 +85,7 @@ export class Temporaries {
 /** Writes an operation's semantics over its record. Operand slots that are used are read from the record once, at the beginning. */
 export function withScope(
   runtime: Runtime,
-  record: Record,
+  record: OperationRecord,
   temporaries: Temporaries,
   write: (scope: Scope) => readonly Statement[],
 ): Statement[] {
