@@ -1,7 +1,7 @@
 /// <reference lib="dom" />
 // NOTE: the reference brings the types of WebAssembly, which TypeScript declares with the browser's interfaces.
 import { readFile, stat } from "node:fs/promises";
-import type { CoreExports, CoreFunctions, RamAddress } from "./imports.ts";
+import type { CoreExports, CoreFunctions, CoreImports, RamAddress } from "./imports.ts";
 
 const modules = new Map<RamAddress, Promise<WebAssembly.Module>>();
 
@@ -46,6 +46,8 @@ export async function coreInstantiator(
   ramAddress: RamAddress,
 ): Promise<(core: WebAssembly.Memory, ram: WebAssembly.Memory, functions: CoreFunctions) => CoreExports> {
   const module = await coreModule(ramAddress);
-  return (core, ram, functions) =>
-    new WebAssembly.Instance(module, { env: { ...functions, core, ram } }).exports as unknown as CoreExports;
+  return (core, ram, functions) => {
+    const imports: CoreImports = { env: { ...functions, core, ram } };
+    return new WebAssembly.Instance(module, { ...imports }).exports as unknown as CoreExports;
+  };
 }

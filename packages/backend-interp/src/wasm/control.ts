@@ -73,11 +73,6 @@ function writeTable(writer: CodeWriter, labels: readonly Label[], otherwise: Lab
   writer.label(otherwise);
 }
 
-/** Branches to the label with the index, or to `otherwise` if there is none. */
-export function branchTable(index: I32, labels: readonly Label[], otherwise: Label): Statement {
-  return instruction("none", [index], (writer) => writeTable(writer, labels, otherwise));
-}
-
 /**
  * Executes the case with the index, through one `br_table`. A case that does not branch away leaves the switch at its
  * end. An index without a case leads to `otherwise`.

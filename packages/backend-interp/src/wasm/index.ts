@@ -11,12 +11,11 @@
  *
  * Names are WebAssembly's mnemonics in camel case: `i64.extend_i32_u` is `i64.extendU`, `i32x4.trunc_sat_f64x2_s_zero` is
  * `i32x4.truncSatF64x2SZero`. Control: `block`, `loop`, `when` (if), `choose` (if with a value), `select`, `switchOn`, `branch`,
- * `branchIf`, `branchTable`, `leave` (return), `call`. See {@link ModuleBuilder} for a whole example.
+ * `branchIf`, `leave` (return), `call`. See {@link ModuleBuilder} for a whole example.
  */
 export * from "./control.ts";
 export {
   Expression,
-  type Expressions,
   type F32,
   type F64,
   type FunctionReference,
@@ -30,6 +29,6 @@ export {
   type V128,
   type ValueType,
 } from "./expression.ts";
-export { type FunctionBody, FunctionBuilder, type MemoryLimits, ModuleBuilder } from "./module-builder.ts";
-export { type Address, f32, f64, i32, i64, memoryCopy, memoryFill } from "./numeric.ts";
+export { FunctionBuilder, ModuleBuilder } from "./module-builder.ts";
+export { type Address, f32, f64, i32, i64, memoryFill } from "./numeric.ts";
 export { f32x4, f64x2, i8x16, i16x8, i32x4, i64x2, v128 } from "./simd.ts";

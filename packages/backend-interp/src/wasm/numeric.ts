@@ -226,17 +226,3 @@ export function memoryFill<A extends "i32" | "i64">(
     writer.unsigned(memory.index);
   });
 }
-
-/** `memory.copy` within one memory; the ranges may overlap. */
-export function memoryCopy<A extends "i32" | "i64">(
-  memory: Memory<A>,
-  destination: Address<A>,
-  source: Address<A>,
-  count: Address<A>,
-): Statement {
-  return instruction("none", [destination, source, count], (writer) => {
-    writeOpcode(writer, 0xfc000a);
-    writer.unsigned(memory.index);
-    writer.unsigned(memory.index);
-  });
-}
