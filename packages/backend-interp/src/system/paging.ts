@@ -107,19 +107,17 @@ export class PageWalker {
         return false;
       }
       const entryHigh = memory.readDword(at + 4);
-      let bad = (entryHigh & reserved) !== 0;
+      // NOTE: a PAE page directory pointer has no rights and no accessed bit; its reserved bits were checked by the load of CR3.
       const pointer = !long && level === 2;
-      if (pointer) {
-        // NOTE: a PAE page directory pointer has no rights, no accessed bit, and more reserved bits.
-        bad = (entryHigh & (reserved | entryNoExecute)) !== 0 || (entry & 0x1e6) !== 0;
-      } else {
+      let bad = !pointer && (entryHigh & reserved) !== 0;
+      if (!pointer) {
         rights &= entry;
         executable &&= (entryHigh & entryNoExecute) === 0;
         this.#entries[count] = at;
         this.#values[count] = entry;
         count += 1;
       }
-      const large = level > 0 && (entry & entryLarge) !== 0;
+      const large = level > 0 && !pointer && (entry & entryLarge) !== 0;
       bad ||= large && (level === 3 || (level === 2 ? (entry & 0x3fff_e000) !== 0 : (entry & 0x001f_e000) !== 0));
       if (bad) {
         this.errorCode = code | access.present | access.reserved;

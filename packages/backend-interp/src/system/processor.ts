@@ -344,9 +344,11 @@ export class Processor implements SystemProcessor {
     }
     this.#fetching = false;
     const before = this.executed;
+    // NOTE: IRET may set RF for the instruction that it returns to.
+    const resumed = (registers.systemFlags & flag.resume) !== 0;
     this.#execute(block, 1);
     if (this.executed === before) return;
-    registers.systemFlags &= ~flag.resume;
+    if (resumed) registers.systemFlags &= ~flag.resume;
     // NOTE: the trap of an instruction that loads SS is lost, like everything in its shadow.
     const blocked = this.core.u32[interruptShadowAt >> 2] === 2;
     const stepped = trap && !this.#delivered && !blocked;

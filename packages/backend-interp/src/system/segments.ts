@@ -359,8 +359,3 @@ export function segmentHelpers(processor: SystemProcessor): Helpers {
   }
 }
 
-/** Whether RFLAGS.IF may be changed and ports be used freely: CPL is not greater than IOPL. */
-export function hasIoPrivilege(processor: SystemProcessor): boolean {
-  const { registers } = processor;
-  return (registers.cr0 & 1) === 0 || registers.cpl <= registers.ioPrivilege;
-}
