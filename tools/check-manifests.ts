@@ -20,7 +20,7 @@ const references = (folders: readonly string[]): { path: string }[] =>
   [...new Set(folders)].sort().map((folder) => ({ path: `../${folder}/tsconfig.build.json` }));
 
 /**
- * The two TypeScript projects of a package: one compiles its sources to `dist`, the other checks its tests. They follow from
+ * The two TypeScript projects of a package: one makes the declarations of its sources in `dist`, the other checks its tests. They follow from
  * the dependencies in its manifest.
  *
  * NOTE: the second one must be `tsconfig.json` and include `src`: vitest takes `experimentalDecorators` from the nearest
@@ -33,7 +33,13 @@ function projects({ path, manifest }: WorkspacePackage): TypeScriptProject[] {
       file: join(path, "tsconfig.build.json"),
       content: {
         extends: "../../tsconfig.base.json",
-        compilerOptions: { rootDir: "src", outDir: "dist", tsBuildInfoFile: "dist/.tsbuildinfo" },
+        compilerOptions: {
+          rootDir: "src",
+          outDir: "dist",
+          // JavaScript comes from tools/bundle.ts.
+          emitDeclarationOnly: true,
+          tsBuildInfoFile: "dist/.tsbuildinfo",
+        },
         include: ["src"],
         exclude: ["src/**/*.test.ts"],
         references: references(runtime),

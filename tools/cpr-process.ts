@@ -2,7 +2,10 @@ import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { closeSync, openSync, readSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { bundlePackages } from "./bundle.ts";
 import { root } from "./workspace.ts";
+
+await bundlePackages();
 
 /** How a process ended. */
 export interface ProcessEnd {

@@ -30,19 +30,16 @@ const categories: Readonly<Record<string, string>> = {
 };
 
 /**
- * The error tables of every package: what modules named `*errors.ts` export and what has `definitions`. The built code
- * is read, so the packages must have been built.
+ * The error tables of every package: what modules named `*errors.ts` export and what has `definitions`.
+ * The core that they import must have been built.
  */
 export async function collectErrors(): Promise<readonly PackageErrors[]> {
   const packages: PackageErrors[] = [];
   for (const { path, manifest } of workspacePackages()) {
     const codes = new Map<string, Definition>();
     for (const source of globSync("src/**/*errors.ts", { cwd: path }).sort()) {
-      const built = join(path, source.replace(/^src/, "dist").replace(/\.ts$/, ".js"));
-      if (!existsSync(built)) {
-        throw new Error(`${relative(root, built)} is missing: build first`);
-      }
-      const exports = Object.values((await import(pathToFileURL(built).href)) as Record<string, unknown>);
+      const module = pathToFileURL(join(path, source)).href;
+      const exports = Object.values((await import(module)) as Record<string, unknown>);
       for (const table of exports) {
         const { definitions } = (table ?? {}) as { definitions?: Record<string, Definition> };
         for (const [code, definition] of Object.entries(definitions ?? {})) {
@@ -59,7 +56,7 @@ export async function collectErrors(): Promise<readonly PackageErrors[]> {
 
 /** The text of docs/errors.md. */
 export async function renderErrorDocs(): Promise<string> {
-  const core = join(root, "packages/core/dist/errors.js");
+  const core = join(root, "packages/core/src/errors.ts");
   const { exitStatus } = (await import(pathToFileURL(core).href)) as { exitStatus: Record<string, number> };
   const lines = [
     "# Errors",

@@ -1,6 +1,6 @@
 /**
  * Writes dist/core-i32.wasm and dist/core-i64.wasm, the modules that `buildCoreModule` makes, so that the start of a
- * virtual machine does not pay for making them. Runs after TypeScript, from `tools/bootstrap.mjs`.
+ * virtual machine does not pay for making them. Runs from `tools/bundle.ts`.
  */
 import { writeFileSync } from "node:fs";
 import { buildCoreModule } from "../dist/core-module.js";

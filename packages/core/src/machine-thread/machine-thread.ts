@@ -12,10 +12,7 @@ import type {
 import type { MachineCall, MachineMessage, MachineMethod, MachineThreadData } from "./remote-machine.ts";
 
 /** The entry of the thread. NOTE: when this module runs from its source (in a test), the entry is the built one. */
-const entry = new URL(
-  import.meta.url.endsWith(".ts") ? "../../dist/machine-thread/worker.js" : "./worker.js",
-  import.meta.url,
-);
+const entry = new URL(import.meta.url.endsWith(".ts") ? "../../dist/worker.js" : "./worker.js", import.meta.url);
 
 interface PendingCall {
   readonly resolve: (value: unknown) => void;
