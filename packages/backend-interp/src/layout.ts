@@ -27,14 +27,11 @@ export const slowValueSlot = 0x0f0;
 /** High half of a slow 16-byte access. */
 export const slowValueHighSlot = 0x0f8;
 
-/** Segment registers ES CS SS DS FS GS (encoding order), {@link segmentSize} bytes each. */
+/** Segment registers ES CS SS DS FS GS (encoding order), then LDTR and TR, {@link segmentSize} bytes each. */
 export const segmentsAt = 0x100;
 export const segmentSize = 24;
 /** Fields of a segment: base u64, limit u32 (bytes, scaled), attributes u16 (as in core's segmentState), selector u16, unusable u32. */
 export const segmentField = { base: 0, limit: 8, attributes: 12, selector: 14, unusable: 16 } as const;
-/** LDTR and TR, the same layout. */
-export const ldtrAt = 0x190;
-export const trAt = 0x1a8;
 /** GDTR, IDTR: base u64, limit u32. */
 export const gdtrAt = 0x1c0;
 export const idtrAt = 0x1d0;
