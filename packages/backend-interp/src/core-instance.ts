@@ -40,6 +40,6 @@ export async function coreInstantiator(
   const module = await coreModule(ramAddress);
   return (core, ram, functions) => {
     const imports: CoreImports = { env: { ...functions, core, ram } };
-    return new WebAssembly.Instance(module, { ...imports }).exports as unknown as CoreExports;
+    return new WebAssembly.Instance(module, { env: { ...imports.env } }).exports as unknown as CoreExports;
   };
 }
