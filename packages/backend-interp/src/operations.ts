@@ -137,7 +137,7 @@ export const operationNames = [
   ...each(["extend-accumulator"], wide),
   /** CWD/CDQ/CQO. */
   ...each(["sign-to-data"], wide),
-  /** Bit number in s, taken modulo the width (memory forms: the decoder adds the byte offset, see `bit-offset` and helper `bit-address`). CF. */
+  /** Bit number in s, taken modulo the width (memory forms: the decoder adds the byte offset, see `bit-offset`). CF. */
   ...each(["bit-test", "bit-test-set", "bit-test-reset", "bit-test-complement"], wide),
   /** d (all 64 bits) = byte offset of the unit that has bit s: s, signed and of this width, shifted right arithmetically by 4, 5 or 6, times 2, 4 or 8. No flags. */
   ...each(["bit-offset"], wide),
@@ -157,24 +157,30 @@ export const operationNames = [
   "load-flags-into-ah",
   "store-ah-into-flags",
 
-  // Stack, 64-bit mode (RSP whole, flat SS). All other stacks go by helpers `push` and `pop`.
-  /** Pushes s (64 bits). */
+  // Stack, 64-bit mode (RSP whole), and 32 bits in a flat mode with a 32-bit stack. All other stacks go by helpers `push` and `pop`.
+  /** Pushes s. */
   "push64",
-  /** Pops into d (64 bits); POP RSP takes the popped value. */
+  "push32",
+  /** Pops into d; POP RSP takes the popped value. */
   "pop64",
+  "pop32",
 
   // Control transfers; each ends its block. RIP = block RIP + displacement.
   "jump",
   /** Condition by name; not taken: RIP = block RIP + immediate (linked through `index` as `jump` is through `base`). */
   ...([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15] as const).map((code) => `jump-if-${code}` as const),
-  /** Near call in 64-bit mode: pushes block RIP + immediate, then jumps. */
+  /** Near call: pushes block RIP + immediate, then jumps. (32 bits: as for `push32`; so for the others.) */
   "call64",
-  /** Near return in 64-bit mode, RSP += 8 + immediate. */
+  "call32",
+  /** Near return, RSP += operand size + immediate. */
   "return64",
-  /** RIP = s (64 bits). Canonical form is checked by the fetch. */
+  "return32",
+  /** RIP = s. Canonical form is checked by the fetch. */
   "jump-indirect64",
-  /** Pushes block RIP + immediate, RIP = s (64-bit mode; s was loaded before the push). */
+  "jump-indirect32",
+  /** Pushes block RIP + immediate, RIP = s (read before the push). */
   "call-indirect64",
+  "call-indirect32",
   /** LOOP, LOOPE, LOOPNE, JrCXZ: helper-free when the address size is 64: condition in `auxiliary` 0..3 (NE, E, plain, RCX zero). */
   "loop64",
 

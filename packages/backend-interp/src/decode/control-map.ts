@@ -17,14 +17,19 @@ import {
 
 /** Stack, control transfers, strings, ports and segments of the one-byte opcode map. */
 
-const push64 = kind("push64");
-const pop64 = kind("pop64");
+/** Operations on the stack by operand size in bytes; {@link stackSize} says when they may be used. */
+const byStackSize = (name: "push" | "pop" | "call" | "return" | "jump-indirect" | "call-indirect") => ({
+  4: kind(`${name}32`),
+  8: kind(`${name}64`),
+});
+const pushKinds = byStackSize("push");
+const popKinds = byStackSize("pop");
 const jump = kind("jump");
 const jumpIf = ([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15] as const).map((code) => kind(`jump-if-${code}`));
-const call64 = kind("call64");
-const return64 = kind("return64");
-const jumpIndirect64 = kind("jump-indirect64");
-const callIndirect64 = kind("call-indirect64");
+const callKinds = byStackSize("call");
+const returnKinds = byStackSize("return");
+const jumpIndirectKinds = byStackSize("jump-indirect");
+const callIndirectKinds = byStackSize("call-indirect");
 const loop64 = kind("loop64");
 const zeroExtend8 = kind("zero-extend8-to32");
 const move64 = move[8] as number;
@@ -32,20 +37,27 @@ const move64 = move[8] as number;
 const wide: RowOptions = { wide: true };
 const legacy: RowOptions = { availability: "legacy" };
 
-/** 64-bit mode with an operand size of 64 bits: what the operations `push64`, `call64` and so on are for. */
+/** 64-bit mode with an operand size of 64 bits. */
 const isLong = (i: Instruction): boolean => i.operandSize === 8;
+/** The operand size, if the stack's operations know it: 64 bits in 64-bit mode, 32 with a flat stack of 32 bits; else undefined. */
+function stackSize({ operandSize, mode }: Instruction): 4 | 8 | undefined {
+  if (operandSize === 8) return 8;
+  return operandSize === 4 && !mode.long && mode.flat && mode.stackSize === 4 ? 4 : undefined;
+}
 /** Far transfers with REX.W: AMD processors have no 64-bit offsets there. */
 const farSize = (i: Instruction): number => Math.min(i.operandSize, 4);
 const portSize = (i: Instruction): number => ((i.opcode & 1) === 0 ? 1 : Math.min(i.operandSize, 4));
 
 function push(i: Instruction, source: number): void {
-  if (isLong(i)) i.emit(push64, 0, source);
+  const size = stackSize(i);
+  if (size !== undefined) i.emit(pushKinds[size], 0, source);
   else i.helper("push", { source });
 }
 
 function pushConstant(i: Instruction): void {
-  if (isLong(i)) {
-    i.emitConstant(push64, 0, i.immediate, i.immediateHigh);
+  const size = stackSize(i);
+  if (size !== undefined) {
+    i.emitConstant(pushKinds[size], 0, i.immediate, i.immediateHigh);
   } else {
     i.emitConstant(move[i.operandSize] as number, t1, i.immediate, i.immediateHigh);
     i.helper("push", { source: t1 });
@@ -53,7 +65,8 @@ function pushConstant(i: Instruction): void {
 }
 
 function pop(i: Instruction, destination: number): void {
-  if (isLong(i)) i.emit(pop64, destination, 0);
+  const size = stackSize(i);
+  if (size !== undefined) i.emit(popKinds[size], destination, 0);
   else i.helper("pop", { destination });
 }
 
@@ -78,7 +91,8 @@ export function jumpConditional(i: Instruction): void {
 
 function callRelative(i: Instruction): void {
   const distance = i.branchDistance();
-  if (isLong(i) && i.isDirect(distance)) i.branch(call64, distance, 0);
+  const size = stackSize(i);
+  if (size !== undefined && i.isDirect(distance)) i.branch(callKinds[size], distance, 0);
   else i.helper("call-near", distanceOperands(distance));
 }
 
@@ -90,7 +104,8 @@ function loop(i: Instruction): void {
 }
 
 function returnNear(i: Instruction): void {
-  if (isLong(i)) i.indirect(return64, 0, i.immediate);
+  const size = stackSize(i);
+  if (size !== undefined) i.indirect(returnKinds[size], 0, i.immediate);
   else i.helper("return-near", { immediate: i.immediate, immediateHigh: 0 });
 }
 
@@ -98,7 +113,8 @@ const jumpIndirect = modrm(
   "jmp",
   (i) => {
     const source = i.loadRm(i.operandSize);
-    if (isLong(i)) i.indirect(jumpIndirect64, source, 0);
+    const size = stackSize(i);
+    if (size !== undefined) i.indirect(jumpIndirectKinds[size], source, 0);
     else i.helper("jump-indirect", { source });
   },
   wide,
@@ -108,13 +124,14 @@ const callIndirect = modrm(
   "call",
   (i) => {
     let source = i.loadRm(i.operandSize);
-    if (!isLong(i)) return i.helper("call-indirect", { source });
+    const size = stackSize(i);
+    if (size === undefined) return i.helper("call-indirect", { source });
     if (source === rsp) {
       // The target is RSP before the return address was pushed.
       i.emit(move64, t1, rsp);
       source = t1;
     }
-    i.indirect(callIndirect64, source, i.offset + i.length);
+    i.indirect(callIndirectKinds[size], source, i.offset + i.length);
   },
   wide,
 );

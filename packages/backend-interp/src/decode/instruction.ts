@@ -50,7 +50,7 @@ const helperKind = kind("helper");
 const endKind = kind("end");
 const raiseNumber = helperNumber("raise");
 const jump = kind("jump");
-const call = kind("call64");
+const calls: readonly number[] = [kind("call64"), kind("call32")];
 const noOperation = kind("no-operation");
 const bitOffset = { 2: kind("bit-offset16"), 4: kind("bit-offset32"), 8: kind("bit-offset64") } as const;
 
@@ -451,9 +451,8 @@ export class Instruction extends OperationWriter {
     this.setBaseToImmediate(at);
   }
 
-  /** The memory operand moves to the unit that has the bit of which `slot` has the number. False: only a helper can do that. */
-  addBitOffset(slot: number): boolean {
-    if (this.#form === form.legacy) return false;
+  /** The memory operand moves to the unit that has the bit of which `slot` has the number. */
+  addBitOffset(slot: number): void {
     if (this.#index !== zeroSlot) {
       const size = this.operandSize;
       this.operandSize = 8;
@@ -465,8 +464,7 @@ export class Instruction extends OperationWriter {
     }
     this.emit(bitOffset[this.operandSize as 2 | 4 | 8], t2, slot);
     this.#index = t2;
-    this.#form = form.full;
-    return true;
+    if (this.#form === form.base) this.#form = form.full;
   }
 
   /** POP to memory: the address is computed with the raised RSP, but RSP changes only after the store. */
@@ -554,13 +552,13 @@ export class Instruction extends OperationWriter {
     return this.pageOffset >= 0 && target >= 0 && target < 4096;
   }
 
-  /** `jump`, `jump-if-…`, `call64` or `loop64`: to `distance` from the block's RIP, else to the next instruction. */
+  /** `jump`, `jump-if-…`, a call or `loop64`: to `distance` from the block's RIP, else to the next instruction. */
   branch(kindOfBranch: number, distance: number, auxiliary: number): void {
     const at = this.emit(kindOfBranch, 0, 0);
     const next = this.offset + this.length;
     const flags =
       (this.linkable(distance) ? 2 : 0) |
-      (kindOfBranch !== jump && kindOfBranch !== call && this.linkable(next) ? 4 : 0);
+      (kindOfBranch !== jump && !calls.includes(kindOfBranch) && this.linkable(next) ? 4 : 0);
     this.setLinks(at, 0, 0, flags);
     this.setDisplacement(at, distance);
     this.setImmediate(at, next, 0);

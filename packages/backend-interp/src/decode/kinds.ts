@@ -48,5 +48,5 @@ export const addressKinds = [kind("address-base"), kind("address-full"), kind("a
 
 /** Kinds after which the code that follows may have been overwritten: stores and helpers. By kind, 1 or 0. */
 export const mayWrite = Uint8Array.from(operationNames, (name) =>
-  name.startsWith("store") || name === "helper" || name === "push64" || name.startsWith("call") ? 1 : 0,
+  name.startsWith("store") || name === "helper" || name.startsWith("push") || name.startsWith("call") ? 1 : 0,
 );

@@ -24,7 +24,7 @@ import {
 } from "../operations.ts";
 import { storeCurrentOperation } from "../semantics/faults.ts";
 import type { AccessScope, MemoryAccess } from "../semantics/memory-access.ts";
-import { constant, register, registerNumber, type Width } from "../semantics/operand.ts";
+import { constant, type Operand, register, registerNumber, type Width, zeroExtend } from "../semantics/operand.ts";
 import type { Runtime, Scope, Semantics } from "../semantics/scope.ts";
 import {
   branch,
@@ -65,7 +65,9 @@ export interface MainLoopParts {
 
 const widths = [8, 16, 32, 64] as const;
 const forms = ["base", "full", "legacy"] as const;
-const wordSize = 8;
+/** Widths of the stacks that have operations of their own. */
+const stackWidths = [64, 32] as const;
+type StackWidth = (typeof stackWidths)[number];
 
 /**
  * Writes `run`: a loop around one switch over the kinds of operations.
@@ -234,7 +236,7 @@ export class MainLoop {
   }
 
   *#memoryCases(): Generator<[string, Statement[]]> {
-    const { memory, addressing, runtime } = this.#parts;
+    const { memory, addressing } = this.#parts;
     const access = this.#access;
     for (const form of forms) {
       const address = (size: number, write: boolean) => addressing.linear(form, this.#record, size, write);
@@ -268,16 +270,17 @@ export class MainLoop {
         this.#scoped(({ destination }) => [destination.write(width, addressing.effective(this.#record))]),
       ];
     }
-    const stack = register(runtime.core, registerNumber.rsp);
-    yield ["push64", this.#scoped(({ source }) => this.#push(source.read(64)))];
-    yield [
-      "pop64",
-      this.#scoped(({ destination, x }) => [
-        ...this.#popInto(x),
-        stack.write(64, i64.add(stack.read(64), constant(wordSize))),
-        destination.write(64, x),
-      ]),
-    ];
+    for (const width of stackWidths) {
+      yield [`push${width}`, this.#scoped(({ source }) => this.#push(width, source.read(width)))];
+      yield [
+        `pop${width}`,
+        this.#scoped(({ destination, x }) => [
+          ...this.#popInto(x, width),
+          this.#raiseStack(width, constant(0)),
+          destination.write(width, x),
+        ]),
+      ];
+    }
   }
 
   #load(width: Width, address: I64, { destination }: Scope): Statement[] {
@@ -285,17 +288,25 @@ export class MainLoop {
     return [...before, destination.write(width, value)];
   }
 
-  /** RSP changes when the store has succeeded. */
-  #push(value: I64): Statement[] {
-    const stack = register(this.#parts.runtime.core, registerNumber.rsp);
-    const below = i64.sub(stack.read(64), constant(wordSize));
-    return [...this.#parts.memory.store(64, below, value, this.#access), stack.write(64, below)];
+  /** RSP, or ESP if the stack has 32 bits. */
+  get #stack(): Operand {
+    return register(this.#parts.runtime.core, registerNumber.rsp);
   }
 
-  #popInto(local: Local<"i64">): Statement[] {
-    const stack = register(this.#parts.runtime.core, registerNumber.rsp);
-    const { before, value } = this.#parts.memory.load(64, stack.read(64), this.#access);
+  /** RSP changes when the store has succeeded. */
+  #push(width: StackWidth, value: I64): Statement[] {
+    const below = zeroExtend(width, i64.sub(this.#stack.read(width), constant(width / 8)));
+    return [...this.#parts.memory.store(width, below, value, this.#access), this.#stack.write(width, below)];
+  }
+
+  #popInto(local: Local<"i64">, width: StackWidth): Statement[] {
+    const { before, value } = this.#parts.memory.load(width, this.#stack.read(width), this.#access);
     return [...before, local.set(value)];
+  }
+
+  /** After a pop: one element, and `more` bytes. */
+  #raiseStack(width: StackWidth, more: I64): Statement {
+    return this.#stack.write(width, i64.add(this.#stack.read(width), i64.add(more, constant(width / 8))));
   }
 
   /** Goes on with the block at `rip + distance`, through the link in a field if there is one already. */
@@ -331,10 +342,7 @@ export class MainLoop {
 
   #transferCases(): [OperationName, Statement[]][] {
     const { core, flags } = this.#parts.runtime;
-    const stack = register(core, registerNumber.rsp);
     const counter = register(core, registerNumber.rcx);
-    const { x } = this.#temporaries;
-    const returnAddress = i64.add(this.#rip, this.#record.immediate);
     const codes = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15] as const;
     const conditional = codes.map((code): [OperationName, Statement[]] => [
       `jump-if-${code}`,
@@ -344,21 +352,7 @@ export class MainLoop {
       ["end", this.#taken()],
       ["jump", this.#taken()],
       ...conditional,
-      ["call64", [...this.#push(returnAddress), ...this.#taken()]],
-      [
-        "return64",
-        [
-          ...this.#popInto(x),
-          stack.write(64, i64.add(stack.read(64), i64.add(this.#record.immediate, constant(wordSize)))),
-          ...this.#jumpTo(x),
-        ],
-      ],
-      ["jump-indirect64", this.#jumpTo(this.#record.slot("source"))],
-      [
-        "call-indirect64",
-        // NOTE: the source is read before the push: it may be RSP.
-        [x.set(this.#record.slot("source")), ...this.#push(returnAddress), ...this.#jumpTo(x)],
-      ],
+      ...stackWidths.flatMap((width) => this.#stackTransfers(width)),
       [
         "loop64",
         this.#scoped(({ auxiliary, bits }) => [
@@ -381,6 +375,23 @@ export class MainLoop {
           ...this.#notTaken(),
         ]),
       ],
+    ];
+  }
+
+  /** Calls and returns by one width of stack. */
+  #stackTransfers(width: StackWidth): [OperationName, Statement[]][] {
+    const { x } = this.#temporaries;
+    const returnAddress = i64.add(this.#rip, this.#record.immediate);
+    const source = zeroExtend(width, this.#record.slot("source"));
+    return [
+      [`call${width}`, [...this.#push(width, returnAddress), ...this.#taken()]],
+      [
+        `return${width}`,
+        [...this.#popInto(x, width), this.#raiseStack(width, this.#record.immediate), ...this.#jumpTo(x)],
+      ],
+      [`jump-indirect${width}`, this.#jumpTo(source)],
+      // NOTE: the source is read before the push: it may be RSP.
+      [`call-indirect${width}`, [x.set(source), ...this.#push(width, returnAddress), ...this.#jumpTo(x)]],
     ];
   }
 

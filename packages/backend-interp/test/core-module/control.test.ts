@@ -154,6 +154,47 @@ describe("the stack", () => {
   });
 });
 
+describe("a stack of 32 bits", () => {
+  it("is pushed to and popped from, within 4 GiB", () => {
+    core.mapPage(0x8000n, 0x3000n, { write: true });
+    core.mapPage(0xffff_f000n, 0x4000n, { write: true });
+    core.set(register(4), 0xabcd_0000_8100n);
+    core.set(register(0), 0x1111_2222_3333_4444n);
+    core.execute({ name: "push32", source: register(0) }, { name: "push32", source: 0x55n });
+    expect(core.get(register(4))).toBe(0x80f8n);
+    expect(core.ramView.getBigUint64(0x30f8, true)).toBe(0x3333_4444_0000_0055n);
+    core.execute({ name: "pop32", destination: register(1) }, { name: "pop32", destination: register(4) });
+    expect([core.get(register(1)), core.get(register(4))]).toEqual([0x55n, 0x3333_4444n]);
+    core.set(register(4), 0n);
+    core.execute({ name: "push32", source: 7n });
+    expect(core.get(register(4))).toBe(0xffff_fffcn);
+    expect(core.ramView.getUint32(0x4ffc, true)).toBe(7);
+    core.execute({ name: "pop32", destination: register(1) });
+    expect(core.get(register(4))).toBe(0n);
+    expect(core.slow).toEqual([]);
+  });
+
+  it("is what 32-bit calls and returns go by", () => {
+    core.mapPage(0x8000n, 0x3000n, { write: true });
+    core.set(register(4), 0x8100n);
+    core.set(register(3), 0xdead_0000_5000n);
+    core.block(0x1000n, [{ name: "call-indirect32", source: register(3), immediate: 2n }]);
+    core.block(0x5000n, [jump("call32", 0x100, { immediate: 5n })]);
+    core.block(0x5100n, [{ name: "return32", immediate: 0n }]);
+    core.block(0x5005n, [{ name: "return32", immediate: 8n }]);
+    core.block(0x1002n, [
+      { name: "move64", destination: temporary(0), source: 0xffff_0000_6000n },
+      { name: "jump-indirect32", source: temporary(0) },
+    ]);
+    core.block(0x6000n, [leave]);
+    core.run(0x1000n);
+    expect(core.resolved.map(({ rip }) => rip)).toEqual([0x1000n, 0x5000n, 0x5100n, 0x5005n, 0x1002n, 0x6000n]);
+    expect(core.get(register(4))).toBe(0x8108n);
+    expect(core.ramView.getUint32(0x30fc, true)).toBe(0x1002);
+    expect(core.ramView.getUint32(0x30f8, true)).toBe(0x5005);
+  });
+});
+
 describe("the budget", () => {
   it("is taken by the block, and not entered without", () => {
     countdown(0x1000n);

@@ -199,7 +199,7 @@ describe("outside 64-bit mode", () => {
   check(flat32, [
     ["8b 04 85 00 00 00 c0", "mov eax, [eax*4+0xc0000000]", ["load32-legacy rax [rax*4 + -0x40000000] (ds 32 wrap)"]],
     ["64 a1 10 00 00 00", "mov eax, fs:[0x10]", ["load32-legacy rax [fs.base + 0x10] (fs 32 wrap check)"]],
-    ["50", "push eax", ["helper push size=4 s=rax"]],
+    ["50", "push eax", ["push32 rax"]],
     ["40", "inc eax", ["increment32 rax"]],
     ["ea 00 10 00 00 08 00", "jmp 8:0x1000", ["helper jump-far size=4 #=0x800001000"]],
     [
