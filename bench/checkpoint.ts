@@ -1,8 +1,8 @@
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { buildGuestProgram } from "@cpr/guest-programs";
 import { CprProcess, cprCommand, FileLines } from "../tools/cpr-process.ts";
+import { guestAssets } from "../tools/guest-assets.ts";
 import { ensureQemu } from "./peers/machines.ts";
 import { QmpProcess } from "./peers/qmp-process.ts";
 import { median, type Report, table } from "./report.ts";
@@ -33,8 +33,14 @@ const object = (size: string, ram: string): string[] => [
   ...["-object", `memory-backend-file,id=ram0,size=${size},mem-path=${ram},share=on`, "-m", size],
 ];
 
+/** The options that say what guest it is: the same for both machines. */
+async function guest(): Promise<string[]> {
+  const { kernel, initramfs } = await guestAssets(() => undefined);
+  return ["-kernel", kernel, "-initrd", initramfs, "-append", "console=ttyS0 cryptomgr.notests"];
+}
+
 async function withCpr(size: string, { ram, console, state }: Place): Promise<Blackout> {
-  const options = [...object(size, ram), "-kernel", buildGuestProgram("counter"), "-serial", `file:${console}`];
+  const options = [...object(size, ram), ...(await guest()), "-serial", `file:${console}`];
   const prepare = async (process: CprProcess): Promise<void> => {
     await process.command("migrate_set_parameter mode cpr-reboot");
     await process.command("migrate_set_capability x-ignore-shared on");
@@ -65,7 +71,7 @@ async function withCpr(size: string, { ram, console, state }: Place): Promise<Bl
 async function withQemu(size: string, { ram, console, state }: Place): Promise<Blackout> {
   const options = [
     ...["-accel", "tcg", "-machine", "microvm,acpi=off,isa-serial=on,memory-backend=ram0", "-nodefaults"],
-    ...["-display", "none", "-kernel", buildGuestProgram("counter"), "-serial", `file:${console}`],
+    ...["-display", "none", ...(await guest()), "-serial", `file:${console}`],
     ...object(size, ram),
   ];
   const prepare = async (process: QmpProcess): Promise<void> => {
