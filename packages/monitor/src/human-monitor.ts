@@ -37,6 +37,10 @@ export class HumanMonitor {
   /** Completions of a line, in the form that `node:readline` wants. */
   complete(line: string): [string[], string] {
     const typed = line.trimStart();
+    const spellings = this.#context.commands.flatMap(spellingsOf).filter((spelling) => spelling.startsWith(typed));
+    if (spellings.length > 0) {
+      return [spellings.sort(), typed];
+    }
     for (const command of this.#context.commands) {
       for (const spelling of spellingsOf(command)) {
         if (typed.startsWith(`${spelling} `)) {
@@ -49,8 +53,7 @@ export class HumanMonitor {
         }
       }
     }
-    const all = this.#context.commands.flatMap(spellingsOf);
-    return [all.filter((spelling) => spelling.startsWith(typed)).sort(), typed];
+    return [[], typed];
   }
 }
 

@@ -66,6 +66,8 @@ describe("completion", () => {
       machine,
       commands: [
         command("migrate", async () => undefined),
+        command("info", async () => undefined),
+        command("info status", async () => undefined),
         {
           ...command("set", async () => undefined),
           arguments: [{ name: "what", type: "string", summary: "", complete: () => ["mode", "max-bandwidth"] }],
@@ -73,6 +75,7 @@ describe("completion", () => {
       ],
     });
     expect(monitor.complete("mi")).toEqual([["migrate"], "mi"]);
+    expect(monitor.complete("info s")).toEqual([["info status"], "info s"]);
     expect(monitor.complete("set mo")).toEqual([["mode"], "mo"]);
   });
 });
