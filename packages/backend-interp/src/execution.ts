@@ -165,7 +165,9 @@ export class InterpreterExecution implements Execution {
     const executed = processor.executed - before;
     const elapsed = clock.now() - start;
     if (executed >= leastInstructions && elapsed > 0) {
-      this.#rate += (executed / elapsed - this.#rate) / 8;
+      // NOTE: down at once, because a slice that is too long keeps messages waiting.
+      const measured = executed / elapsed;
+      this.#rate = measured < this.#rate ? measured : this.#rate + (measured - this.#rate) / 8;
     }
     return outcome;
   }
