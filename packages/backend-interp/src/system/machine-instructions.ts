@@ -40,7 +40,7 @@ export function machineHelpers(processor: SystemProcessor): Helpers {
     if ((registers.cr4 & cr4.timeStampDisable) !== 0 && registers.cpl !== 0) {
       processor.raise(vector.generalProtection, 0);
     }
-    setPair(processor.readTimeStamp());
+    setPair(processor.timeStamp.read());
   };
 
   /** DR4 and DR5 are DR6 and DR7, unless CR4.DE is set: then they do not exist. */

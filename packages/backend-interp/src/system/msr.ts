@@ -3,6 +3,7 @@ import type { CoreMemory } from "../processor-interface.ts";
 import { cr0, efer, segment } from "./architecture.ts";
 import { isCanonical } from "./descriptors.ts";
 import type { Registers } from "./registers.ts";
+import type { TimeStampCounter } from "./time-stamp-counter.ts";
 
 /** Numbers of model-specific registers (Intel SDM Vol. 4, AMD APM Vol. 2 appendix A). */
 export const msr = {
@@ -86,11 +87,7 @@ const constant: ReadonlyMap<number, bigint> = new Map<number, bigint>([
 export interface ModelRegistersOwner {
   readonly core: CoreMemory;
   readonly registers: Registers;
-  readTimeStamp(): bigint;
-  /** Makes the counter read `value` now. */
-  setTimeStamp(value: bigint): void;
-  /** IA32_TSC_ADJUST: by how much software has moved the counter since reset. */
-  timeStampAdjust: bigint;
+  readonly timeStamp: TimeStampCounter;
   readInterruptsMsr(index: number): bigint | undefined;
   writeInterruptsMsr(index: number, value: bigint): boolean | "fault";
   modeChanged(): void;
@@ -163,9 +160,9 @@ export class ModelSpecificRegisters {
     if (slot !== undefined) return core.u64[slot >> 3];
     switch (index) {
       case msr.timeStampCounter:
-        return this.#owner.readTimeStamp();
+        return this.#owner.timeStamp.read();
       case msr.tscAdjust:
-        return this.#owner.timeStampAdjust;
+        return this.#owner.timeStamp.adjust;
       case msr.efer:
         return BigInt(registers.efer);
       case msr.fsBase:
@@ -182,10 +179,10 @@ export class ModelSpecificRegisters {
     const { registers, core } = this.#owner;
     switch (index) {
       case msr.timeStampCounter:
-        this.#owner.setTimeStamp(value);
+        this.#owner.timeStamp.write(value);
         return true;
       case msr.tscAdjust:
-        this.#owner.timeStampAdjust = value;
+        this.#owner.timeStamp.adjust = value;
         return true;
       case msr.efer:
         return this.#writeEfer(value);

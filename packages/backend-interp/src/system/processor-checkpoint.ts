@@ -52,7 +52,7 @@ export function saveProcessor(processor: Processor): ProcessorState {
     debugRegisters: debugNumbers.map((number) => registers.debug(number)),
     xsave: saveXsaveImage(processor),
     msrs,
-    tsc: processor.readTimeStamp(),
+    tsc: processor.timeStamp.read(),
     // NOTE: after a triple fault the processor would fault again at the same instruction: that is what is saved.
     activity: processor.activity === activity.shutdown ? activity.running : processor.activity,
     interruptShadow: core.u32[interruptShadowAt >> 2] as number,
@@ -105,7 +105,7 @@ export function restoreProcessor(processor: Processor, state: ProcessorState): v
     if (index !== unusedMsr) modelRegisters.write(index, value);
   }
   // NOTE: behind the registers, because IA32_TSC_ADJUST is among them, which moves the counter.
-  processor.restoreTimeStamp(state.tsc, processor.timeStampAdjust);
+  processor.timeStamp.restore(state.tsc, processor.timeStamp.adjust);
   if (processor.interrupts !== undefined) {
     processor.interrupts.taskPriority = Number(state.cr8);
   }

@@ -1,5 +1,4 @@
 import type { Bus, ProcessorInterrupts, RamRegion, VirtualClock } from "@cpr/core";
-import { tscFrequency } from "@cpr/core";
 import { BlockCache } from "../code-cache.ts";
 import { modeFor } from "../decode/mode.ts";
 import { floatHelpers } from "../float/index.ts";
@@ -11,10 +10,6 @@ import {
   budgetWithheldAt,
   currentOperationAt,
   interruptShadowAt,
-  jumpCacheAt,
-  jumpCacheEntries,
-  jumpCacheEntrySize,
-  jumpKeyAt,
   modeAt,
   privilegeAt,
   registersAt,
@@ -24,7 +19,7 @@ import {
   tlbHalfSize,
   zeroSlot,
 } from "../layout.ts";
-import { field, operationKind } from "../operations.ts";
+import { field, operationKind, operationSize } from "../operations.ts";
 import type { CodeCache, CoreMemory, Helper, Mode, RamViews } from "../processor-interface.ts";
 import { attribute, flag, segment, vector } from "./architecture.ts";
 import { Breakpoints } from "./breakpoints.ts";
@@ -38,6 +33,7 @@ import { PendingFault } from "./guest-fault.ts";
 import { integerHelpers } from "./integer.ts";
 import { interruptReturnHelpers } from "./interrupt-return.ts";
 import { interruptHelpers } from "./interrupts.ts";
+import { JumpCache } from "./jump-cache.ts";
 import { PagedMemory } from "./linear-memory.ts";
 import { machineHelpers } from "./machine-instructions.ts";
 import { ModelSpecificRegisters } from "./msr.ts";
@@ -54,6 +50,7 @@ import { stackHelpers } from "./stack-instructions.ts";
 import { stringHelpers } from "./strings.ts";
 import { systemCallHelpers } from "./system-calls.ts";
 import type { EventKind, SystemProcessor } from "./system-processor.ts";
+import { TimeStampCounter } from "./time-stamp-counter.ts";
 import { TranslationBuffer } from "./translation-buffer.ts";
 
 /** What a processor is made from. */
@@ -92,12 +89,10 @@ const stackKinds: ReadonlySet<number> = new Set(
   (["push64", "pop64", "call64", "return64", "call-indirect64"] as const).map(operationKind),
 );
 
-/** The low bits of the jump key are the mode's number. */
-const generationShift = 8;
-const generations = 1 << 24;
-
-/** So many pages are remembered as fetched from before the jump cache starts afresh. */
-const mostFetchedPages = 0x1_0000;
+const helperKind = operationKind("helper");
+const addressKinds: ReadonlySet<number> = new Set(
+  (["address-base", "address-full", "address-legacy"] as const).map(operationKind),
+);
 
 /** One vCPU: its registers, its memory, its decoded code, and the loop that executes it. */
 export class Processor implements SystemProcessor {
@@ -114,6 +109,7 @@ export class Processor implements SystemProcessor {
   readonly linear: PagedMemory;
   readonly code: CodeCache;
   readonly modelRegisters: ModelSpecificRegisters;
+  readonly timeStamp: TimeStampCounter;
   mode: Mode;
   activity: Activity = activity.running;
   nmiMasked = false;
@@ -130,9 +126,6 @@ export class Processor implements SystemProcessor {
   readonly #helpers: readonly Helper[];
   readonly #exports: CoreExports;
   #interrupts: ProcessorInterrupts | undefined;
-  /** What the time-stamp counter is ahead of the clock. */
-  #timeStampOffset = 0n;
-  #timeStampAdjust = 0n;
   /** An instruction is being fetched: a fault is that of the instruction at `ripSlot`. */
   #fetching = false;
   /** Budget that is left when the instruction behind a STI or MOV SS has not executed yet. */
@@ -140,14 +133,7 @@ export class Processor implements SystemProcessor {
   /** An event was delivered by the instruction itself, so that no single-step trap follows it. */
   #delivered = false;
   #stopRequested = false;
-  #supervisorGeneration = 1;
-  #userGeneration = 1;
-  /** Instructions were fetched at a supervisor level from a page that is not global. */
-  #fetchedFromPrivatePage = false;
-  /** Linear pages that jump cache entries may lead to. */
-  readonly #fetchedPages = new Set<number>();
-  /** The one of them that was added last. */
-  #lastFetchedPage = -1;
+  readonly #jumpCache: JumpCache;
 
   constructor(options: ProcessorOptions) {
     this.index = options.index;
@@ -160,7 +146,11 @@ export class Processor implements SystemProcessor {
     this.physical = new PhysicalMemory(this.ram, options.regions, options.bus.mmio);
     this.translations = new TranslationBuffer(this.core);
     this.walker = new PageWalker(this.core, this.physical, () => this.code);
+    this.timeStamp = new TimeStampCounter(options.clock, (offset) => {
+      if (this.#interrupts !== undefined) this.#interrupts.timestampOffset = offset;
+    });
     this.mode = modeFor(this.core);
+    this.#jumpCache = new JumpCache(this.core);
     this.#breakpoints = new Breakpoints(this.registers);
     this.modelRegisters = new ModelSpecificRegisters(this);
     this.linear = new PagedMemory(this);
@@ -220,7 +210,7 @@ export class Processor implements SystemProcessor {
   /** `onChange` is called whenever an interrupt may have become pending, also while the processor executes. */
   attachInterrupts(interrupts: ProcessorInterrupts, onChange: () => void): void {
     this.#interrupts = interrupts;
-    interrupts.timestampOffset = this.#timeStampOffset;
+    interrupts.timestampOffset = this.timeStamp.offset;
     interrupts.onChange = () => {
       this.forceReturn();
       onChange();
@@ -517,7 +507,21 @@ export class Processor implements SystemProcessor {
     const { u32, u16 } = this.core;
     const operation = u32[currentOperationAt >> 2] as number;
     if (operation === 0) return false;
-    if (stackKinds.has(u16[(operation + field.kind) >> 1] as number)) return true;
+    const kind = u16[(operation + field.kind) >> 1];
+    if (kind === helperKind) {
+      // A helper's memory operand is that of the `address-…` before it.
+      const before = operation - operationSize;
+      const offset = (at: number): number | undefined => u16[(at + field.instructionOffset) >> 1];
+      if (addressKinds.has(u16[(before + field.kind) >> 1] as number) && offset(before) === offset(operation)) {
+        return this.#isByStack(before);
+      }
+    }
+    return stackKinds.has(kind as number) || this.#isByStack(operation);
+  }
+
+  /** Whether an operation's address is that of the stack segment: by RSP or RBP, without FS or GS. */
+  #isByStack(operation: number): boolean {
+    const { u32 } = this.core;
     const base = u32[(operation + field.base) >> 2] as number;
     const byStack = base === registersAt + 4 * 8 || base === registersAt + 5 * 8;
     return byStack && u32[(operation + field.segment) >> 2] === zeroSlot;
@@ -581,66 +585,28 @@ export class Processor implements SystemProcessor {
     this.mode = modeFor(core);
     core.u32[modeAt >> 2] = this.mode.number;
     core.u32[tlbBaseAt >> 2] = this.mode.user ? tlbAt + tlbHalfSize : tlbAt;
-    this.#updateJumpKey();
-  }
-
-  #updateJumpKey(): void {
-    const generation = this.mode.user ? this.#userGeneration : this.#supervisorGeneration;
-    this.core.u32[jumpKeyAt >> 2] = (generation << generationShift) | this.mode.number;
+    this.#jumpCache.update(this.mode);
   }
 
   // Translations.
 
   flushTranslations(keepGlobal: boolean): void {
     this.translations.flush(keepGlobal);
-    this.#userGeneration += 1;
-    if (!keepGlobal || this.#fetchedFromPrivatePage) {
-      this.#supervisorGeneration += 1;
-      this.#fetchedFromPrivatePage = false;
-      this.#fetchedPages.clear();
-      this.#lastFetchedPage = -1;
-    }
-    if (this.#userGeneration >= generations || this.#supervisorGeneration >= generations) {
-      this.#userGeneration = 1;
-      this.#supervisorGeneration = 1;
-      this.#clearJumpCache(() => true);
-    }
-    this.#updateJumpKey();
+    this.#jumpCache.flush(keepGlobal);
+    this.#jumpCache.update(this.mode);
   }
 
   invalidatePage(address: bigint): void {
     const low = Number(address & 0xffff_ffffn);
     const high = Number((address >> 32n) & 0xffff_ffffn);
-    const large = this.translations.invalidate(high, low);
-    if (large) {
-      this.#supervisorGeneration += 1;
-      this.#userGeneration += 1;
-      this.#updateJumpKey();
-    } else if (this.#fetchedPages.delete(high * 0x10_0000 + (low >>> 12))) {
-      this.#lastFetchedPage = -1;
-      const page = (low & ~0xfff) >>> 0;
-      this.#clearJumpCache((entryHigh, entryLow) => entryHigh === high && (entryLow & ~0xfff) >>> 0 === page);
-    }
-  }
-
-  #clearJumpCache(matches: (high: number, low: number) => boolean): void {
-    const { u32 } = this.core;
-    const end = (jumpCacheAt + jumpCacheEntries * jumpCacheEntrySize) >> 2;
-    for (let entry = jumpCacheAt >> 2; entry < end; entry += jumpCacheEntrySize >> 2) {
-      if (matches(u32[entry + 1] as number, u32[entry] as number)) u32[entry + 2] = 0;
-    }
+    // Of a page larger than 4 KiB other parts go as well.
+    if (this.translations.invalidate(high, low)) this.#jumpCache.flush(false);
+    else this.#jumpCache.invalidate(high, low);
+    this.#jumpCache.update(this.mode);
   }
 
   fetchedFrom(high: number, low: number, global: boolean): void {
-    if (!global && !this.mode.user) this.#fetchedFromPrivatePage = true;
-    const page = high * 0x10_0000 + (low >>> 12);
-    if (page === this.#lastFetchedPage) return;
-    this.#lastFetchedPage = page;
-    if (this.#fetchedPages.size > mostFetchedPages) {
-      this.#fetchedPages.clear();
-      this.#clearJumpCache(() => true);
-    }
-    this.#fetchedPages.add(page);
+    this.#jumpCache.fetchedFrom(high, low, global, this.mode.user);
   }
 
   // Breakpoints.
@@ -661,37 +627,6 @@ export class Processor implements SystemProcessor {
     if (this.#breakpoints.enabled) this.#breakpoints.port(port, size);
   }
 
-  // Time.
-
-  readTimeStamp(): bigint {
-    const nanoseconds = this.clock.now();
-    const ticks = BigInt(Math.floor(nanoseconds * (tscFrequency / 1e9)));
-    return BigInt.asUintN(64, ticks + this.#timeStampOffset);
-  }
-  /** The guest sets the counter, which IA32_TSC_ADJUST shows (Intel SDM Vol. 3B §18.17.3). */
-  setTimeStamp(value: bigint): void {
-    const before = this.#timeStampOffset;
-    this.restoreTimeStamp(value, this.#timeStampAdjust);
-    this.#timeStampAdjust = BigInt.asUintN(64, this.#timeStampAdjust + this.#timeStampOffset - before);
-  }
-  get timeStampAdjust(): bigint {
-    return this.#timeStampAdjust;
-  }
-  set timeStampAdjust(value: bigint) {
-    this.#setTimeStampOffset(this.#timeStampOffset + value - this.#timeStampAdjust);
-    this.#timeStampAdjust = value;
-  }
-  /** Makes the counter read `value` now, and IA32_TSC_ADJUST `adjust`: after a reset, or in a restored state. */
-  restoreTimeStamp(value: bigint, adjust: bigint): void {
-    const ticks = BigInt(Math.floor(this.clock.now() * (tscFrequency / 1e9)));
-    this.#setTimeStampOffset(value - ticks);
-    this.#timeStampAdjust = adjust;
-  }
-  #setTimeStampOffset(offset: bigint): void {
-    this.#timeStampOffset = BigInt.asIntN(64, offset);
-    if (this.#interrupts !== undefined) this.#interrupts.timestampOffset = this.#timeStampOffset;
-  }
-
   readInterruptsMsr(index: number): bigint | undefined {
     return this.#interrupts?.readMsr(index);
   }
@@ -707,7 +642,7 @@ export class Processor implements SystemProcessor {
     this.pendingEvent = undefined;
     this.shutdownReport = "";
     resetRegisters(this, false);
-    this.restoreTimeStamp(0n, 0n);
+    this.timeStamp.restore(0n, 0n);
     this.code.flush();
   }
 }

@@ -5,6 +5,7 @@ import type { PagedMemory } from "./linear-memory.ts";
 import type { ModelSpecificRegisters } from "./msr.ts";
 import type { PhysicalMemory } from "./physical-memory.ts";
 import type { Registers } from "./registers.ts";
+import type { TimeStampCounter } from "./time-stamp-counter.ts";
 import type { TranslationBuffer } from "./translation-buffer.ts";
 
 /** How an event came to be delivered; says what the checks and the stored RFLAGS are (Intel SDM Vol. 3A §6.12). */
@@ -19,6 +20,7 @@ export interface SystemProcessor extends ProcessorCore {
   readonly translations: TranslationBuffer;
   readonly modelRegisters: ModelSpecificRegisters;
   readonly features: ProcessorFeatures;
+  readonly timeStamp: TimeStampCounter;
   readonly physical: PhysicalMemory;
   readonly bus: Bus;
   readonly clock: VirtualClock;
@@ -50,8 +52,6 @@ export interface SystemProcessor extends ProcessorCore {
   deliver(vector: number, kind: EventKind, errorCode: number | undefined, returnAddress: bigint): void;
   /** HLT: the processor waits for an interrupt. */
   halt(): void;
-  /** The guest's time-stamp counter. */
-  readTimeStamp(): bigint;
   /** The handler of an NMI has returned. */
   unmaskNmi(): void;
   /** DR7 or CR4.DE has changed. */
