@@ -12,14 +12,12 @@ import {
   interruptShadowAt,
   modeAt,
   privilegeAt,
-  registersAt,
   slowAddressSlot,
   tlbAt,
   tlbBaseAt,
   tlbHalfSize,
-  zeroSlot,
 } from "../layout.ts";
-import { field, operationKind, operationSize } from "../operations.ts";
+import { field } from "../operations.ts";
 import type { CodeCache, CoreMemory, Helper, Mode, RamViews } from "../processor-interface.ts";
 import { attribute, flag, segment, vector } from "./architecture.ts";
 import { Breakpoints } from "./breakpoints.ts";
@@ -46,6 +44,7 @@ import { Registers } from "./registers.ts";
 import { resetRegisters, startAt } from "./reset.ts";
 import { segmentHelpers } from "./segments.ts";
 import { withinLimit } from "./stack.ts";
+import { accessesStack } from "./stack-access.ts";
 import { stackHelpers } from "./stack-instructions.ts";
 import { stringHelpers } from "./strings.ts";
 import { systemCallHelpers } from "./system-calls.ts";
@@ -83,16 +82,6 @@ export interface PendingEvent {
 
 /** Exceptions that make a double fault of each other (Intel SDM Vol. 3A table 6-5). */
 const contributory: ReadonlySet<number> = new Set([0, 10, 11, 12, 13]);
-
-/** Operations of the core that access the stack without naming it. */
-const stackKinds: ReadonlySet<number> = new Set(
-  (["push64", "pop64", "call64", "return64", "call-indirect64"] as const).map(operationKind),
-);
-
-const helperKind = operationKind("helper");
-const addressKinds: ReadonlySet<number> = new Set(
-  (["address-base", "address-full", "address-legacy"] as const).map(operationKind),
-);
 
 /** One vCPU: its registers, its memory, its decoded code, and the loop that executes it. */
 export class Processor implements SystemProcessor {
@@ -499,32 +488,7 @@ export class Processor implements SystemProcessor {
   }
 
   raiseNotCanonical(): never {
-    return this.raise(!this.#fetching && this.#accessesStack() ? vector.stackFault : vector.generalProtection, 0);
-  }
-
-  /** Whether the operation that executes addresses memory by RSP or RBP, without FS or GS. */
-  #accessesStack(): boolean {
-    const { u32, u16 } = this.core;
-    const operation = u32[currentOperationAt >> 2] as number;
-    if (operation === 0) return false;
-    const kind = u16[(operation + field.kind) >> 1];
-    if (kind === helperKind) {
-      // A helper's memory operand is that of the `address-…` before it.
-      const before = operation - operationSize;
-      const offset = (at: number): number | undefined => u16[(at + field.instructionOffset) >> 1];
-      if (addressKinds.has(u16[(before + field.kind) >> 1] as number) && offset(before) === offset(operation)) {
-        return this.#isByStack(before);
-      }
-    }
-    return stackKinds.has(kind as number) || this.#isByStack(operation);
-  }
-
-  /** Whether an operation's address is that of the stack segment: by RSP or RBP, without FS or GS. */
-  #isByStack(operation: number): boolean {
-    const { u32 } = this.core;
-    const base = u32[(operation + field.base) >> 2] as number;
-    const byStack = base === registersAt + 4 * 8 || base === registersAt + 5 * 8;
-    return byStack && u32[(operation + field.segment) >> 2] === zeroSlot;
+    return this.raise(!this.#fetching && accessesStack(this.core) ? vector.stackFault : vector.generalProtection, 0);
   }
 
   checkSegment(index: number, offset: bigint, size: number, write: boolean): void {
