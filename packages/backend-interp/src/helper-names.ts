@@ -136,12 +136,6 @@ export const helperNames = [
   "string-out",
 
   // Odd integer instructions.
-  /** Adds the byte offset of bit s (signed, `scale` bytes) to the effective address slot, by `scale` sized units; `address` size wrap as in the legacy form is the decoder's affair. */
-  "bit-address",
-  /** Load-modify of the operand at the effective address into d, remembering where for store-back. */
-  "load-modify-effective",
-  /** Plain load of `scale` bytes at the effective address into d. */
-  "load-effective",
   "compare-exchange8b",
   "compare-exchange16b",
   "ascii-adjust-add",

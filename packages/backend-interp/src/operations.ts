@@ -90,7 +90,7 @@ export const operationNames = [
   ...eachForm(each(["load-modify"], widths)),
   /** Stores s where the last `load-modify` of the same width loaded from. Cannot fault. */
   ...each(["store-back"], widths),
-  /** effective address slot = linear address (with segment base). */
+  /** effective address slot = linear address (with segment base). Immediate: size of the access in the low half, 1 in the high one for a write. */
   ...eachForm(["address"]),
   /** LEA: d = address without segment base, by operand width (16 keeps the rest of d, 32 clears it). Address size from `auxiliary`. */
   ...each(["lea"], wide),

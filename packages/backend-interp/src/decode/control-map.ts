@@ -139,7 +139,7 @@ const callIndirect = modrm(
 function farMemory(name: string, helper: HelperName): Row {
   return byMemory(
     modrm(name, (i) => {
-      i.effectiveAddress();
+      i.effectiveAddress(farSize(i) + 2);
       i.helper(helper, { size: farSize(i) });
     }),
     undefined,
@@ -184,7 +184,7 @@ export function farPointer(name: string, segment: number, options: RowOptions = 
       name,
       (i) => {
         const size = farSize(i);
-        i.effectiveAddress();
+        i.effectiveAddress(size + 2);
         i.helper("load-far-pointer", { size, source: segment, destination: i.regSlot(size) });
       },
       options,
@@ -203,7 +203,7 @@ export function segmentPop(segment: number, options: RowOptions): Row {
 
 const fromSegment = modrm("mov", (i) => {
   if (i.isMemory) {
-    i.effectiveAddress();
+    i.effectiveAddress(2, true);
     i.helper("store-segment", { source: i.reg, size: 2 });
   } else {
     i.helper("store-segment", { source: i.reg, destination: i.rmSlot(2) });
@@ -225,7 +225,7 @@ const portInDx = (i: Instruction) => ({ size: portSize(i), source: rdx });
 const adjustPrivilege = modrm(
   "arpl",
   (i) => {
-    if (i.isMemory) i.effectiveAddress();
+    if (i.isMemory) i.effectiveAddress(2, true);
     i.helper("adjust-privilege-level", {
       size: 2,
       destination: i.isMemory ? 0 : i.rmSlot(2),
@@ -260,7 +260,7 @@ export function enterControl(map: OpcodeMap): void {
     modrm(
       "bound",
       (i) => {
-        i.effectiveAddress();
+        i.effectiveAddress(2 * i.operandSize);
         i.helper("bound", { source: i.regSlot(i.operandSize) });
       },
       legacy,

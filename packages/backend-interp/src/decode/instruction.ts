@@ -33,7 +33,6 @@ const form = { base: 0, full: 1, legacy: 2 } as const;
 /** Slots of the temporaries; T7 is kept for addresses. NOTE: T0 is not used: its slot may be 0, which says "none". */
 export const t1 = temporariesAt + 8;
 export const t2 = temporariesAt + 16;
-export const t3 = temporariesAt + 24;
 const t7 = temporariesAt + 56;
 /** Slot of the first vector temporary. */
 export const v0 = vectorTemporariesAt;
@@ -403,9 +402,10 @@ export class Instruction extends OperationWriter {
     return this.#address((kinds[this.#form] as SizedKinds)[size] as number, destination, source);
   }
 
-  /** Puts the memory operand's linear address into the effective address slot. */
-  effectiveAddress(): void {
-    this.#address(addressKinds[this.#form] as number, 0, 0);
+  /** Puts the memory operand's linear address into the effective address slot, for a helper that reads or writes `size` bytes there. */
+  effectiveAddress(size = 1, write = false): void {
+    const at = this.#address(addressKinds[this.#form] as number, 0, 0);
+    this.setImmediate(at, size, write ? 1 : 0);
   }
 
   /** d = offset of the memory operand. */
@@ -453,16 +453,15 @@ export class Instruction extends OperationWriter {
 
   /** The memory operand moves to the unit that has the bit of which `slot` has the number. */
   addBitOffset(slot: number): void {
+    this.emit(bitOffset[this.operandSize as 2 | 4 | 8], t2, slot);
     if (this.#index !== zeroSlot) {
-      const size = this.operandSize;
-      this.operandSize = 8;
-      this.loadEffectiveAddress(t3);
-      this.operandSize = size;
-      this.#base = t3;
-      this.#displacement = 0;
+      // The base stays where it is: by it is decided whether a fault is #SS.
+      const at = this.emit(lea[8] as number, t2, 0);
+      this.setLinks(at, t2, this.#index, 0);
+      this.setScale(at, this.#scale);
+      this.setAuxiliary(at, 2 << legacyAddress.sizeShift);
       this.#scale = 0;
     }
-    this.emit(bitOffset[this.operandSize as 2 | 4 | 8], t2, slot);
     this.#index = t2;
     if (this.#form === form.base) this.#form = form.full;
   }

@@ -249,14 +249,8 @@ function bitByRegister({ name, kinds, changes }: BitOperation): Row {
     (i) => {
       const size = i.operandSize;
       const number = i.regSlot(size);
-      if (i.isMemory && !i.addBitOffset(number)) {
-        i.effectiveAddress();
-        i.helper("bit-address", { source: number });
-        i.helper(changes ? "load-modify-effective" : "load-effective", { destination: t1 });
-        i.emit(kinds[size] as number, t1, number);
-      } else {
-        i.emit(kinds[size] as number, changes ? i.modifyRm(size) : i.loadRm(size), number);
-      }
+      if (i.isMemory) i.addBitOffset(number);
+      i.emit(kinds[size] as number, changes ? i.modifyRm(size) : i.loadRm(size), number);
       if (changes) i.storeRm(size);
     },
     { lockable: changes },

@@ -29,12 +29,18 @@ const tableSize = (i: Instruction): number => (i.mode.long ? 8 : i.operandSize);
 /** Control and debug registers always have the mode's full width. */
 const registerSize = (i: Instruction): number => (i.mode.long ? 8 : 4);
 
-/** A helper on the memory operand. */
-function onMemory(name: string, helper: HelperName, size: (i: Instruction) => number, options: RowOptions = {}): Row {
+/** A helper on the memory operand, of which it reads or writes so many bytes. */
+function onMemory(
+  name: string,
+  helper: HelperName,
+  size: (i: Instruction) => number,
+  [bytes, access]: readonly [number, "read" | "write"],
+  options: RowOptions = {},
+): Row {
   return modrm(
     name,
     (i) => {
-      i.effectiveAddress();
+      i.effectiveAddress(bytes, access === "write");
       i.helper(helper, { size: size(i) });
     },
     options,
@@ -47,7 +53,7 @@ function storeSystem(name: string, helper: HelperName, options: RowOptions = {})
     name,
     (i) => {
       if (i.isMemory) {
-        i.effectiveAddress();
+        i.effectiveAddress(2, true);
         i.helper(helper, { size: 2 });
       } else {
         i.helper(helper, { destination: i.rmSlot(i.operandSize) });
@@ -97,24 +103,24 @@ const withoutPrefix = (name: string, rows: readonly Row[]): Row =>
 
 /** Group 7. With a register operand ModRM.rm chooses; what is absent there belongs to VMX, SVM, SMAP, SGX, CET. */
 const group7 = byRegister("group 7", [
-  byMemory(onMemory("sgdt", "store-gdt", tableSize), undefined),
+  byMemory(onMemory("sgdt", "store-gdt", tableSize, [6, "write"]), undefined),
   byMemory(
-    onMemory("sidt", "store-idt", tableSize),
+    onMemory("sidt", "store-idt", tableSize, [6, "write"]),
     withoutPrefix("group 7", [monitor, modrm("mwait", (i) => i.helper("monitor-wait"))]),
   ),
   byMemory(
-    onMemory("lgdt", "load-gdt", tableSize),
+    onMemory("lgdt", "load-gdt", tableSize, [6, "read"]),
     withoutPrefix("group 7", [
       modrm("xgetbv", (i) => i.helper("read-xcr")),
       modrm("xsetbv", (i) => i.helper("write-xcr")),
     ]),
   ),
-  byMemory(onMemory("lidt", "load-idt", tableSize), undefined),
+  byMemory(onMemory("lidt", "load-idt", tableSize, [6, "read"]), undefined),
   machineStatus,
   undefined,
   loadMachineStatus,
   byMemory(
-    onMemory("invlpg", "invalidate-page", tableSize),
+    onMemory("invlpg", "invalidate-page", tableSize, [1, "read"]),
     byRegisterOperand("group 7", [
       modrm("swapgs", (i) => i.helper("swap-gs"), { availability: "long" }),
       modrm("rdtscp", (i) => i.helper("read-tsc-and-processor")),
@@ -135,13 +141,13 @@ const writeBase = (name: string, helper: HelperName): Row =>
 const group15 = byPrefix("group 15", {
   none: byMemory(
     byRegister("group 15", [
-      onMemory("fxsave", "save-fx", imageSize),
-      onMemory("fxrstor", "restore-fx", imageSize),
-      onMemory("ldmxcsr", "load-mxcsr", () => 4, { vector: true }),
-      onMemory("stmxcsr", "store-mxcsr", () => 4, { vector: true }),
-      onMemory("xsave", "save-extended", imageSize),
-      onMemory("xrstor", "restore-extended", imageSize),
-      onMemory("xsaveopt", "save-extended-optimized", imageSize),
+      onMemory("fxsave", "save-fx", imageSize, [512, "write"]),
+      onMemory("fxrstor", "restore-fx", imageSize, [512, "read"]),
+      onMemory("ldmxcsr", "load-mxcsr", () => 4, [4, "read"], { vector: true }),
+      onMemory("stmxcsr", "store-mxcsr", () => 4, [4, "write"], { vector: true }),
+      onMemory("xsave", "save-extended", imageSize, [576, "write"]),
+      onMemory("xrstor", "restore-extended", imageSize, [576, "read"]),
+      onMemory("xsaveopt", "save-extended-optimized", imageSize, [576, "write"]),
       // A cache line flush faults like a load of a byte, and has no other effect here.
       modrm("clflush", (i) => i.memory(load, 1, t1, 0)),
     ]),
@@ -187,8 +193,8 @@ const compareExchangePair = byMemory(
   byRegister("group 9", [
     undefined,
     byWidth(
-      onMemory("cmpxchg8b", "compare-exchange8b", () => 8, { lockable: true }),
-      onMemory("cmpxchg16b", "compare-exchange16b", () => 16, { lockable: true }),
+      onMemory("cmpxchg8b", "compare-exchange8b", () => 8, [8, "write"], { lockable: true }),
+      onMemory("cmpxchg16b", "compare-exchange16b", () => 16, [16, "write"], { lockable: true }),
     ),
   ]),
   undefined,

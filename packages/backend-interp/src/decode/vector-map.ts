@@ -91,13 +91,16 @@ function vectorRow(operation: VectorOperation, number: number): Row {
 const mmxPrefix = { none: 0, p66: 0x66, f3: 0xf3, f2: 0xf2 } as const;
 const mmxMap: Readonly<Record<number, number>> = { 15: 0, 56: 1, 58: 2 };
 
+/** MOVD, MOVQ and MOVNTQ to memory. */
+const mmxStores: ReadonlySet<number> = new Set([0x7e, 0x7f, 0xe7]);
+
 /** An instruction on MMX registers: helper `mmx`. */
 function mmxRow(name: string, map: number, opcode: number, options: RowOptions = {}, prefix: Prefix = "none"): Row {
   const source = opcode | (mmxPrefix[prefix] << 8) | ((mmxMap[map] as number) << 16);
   return modrm(
     name,
     (i) => {
-      if (i.isMemory) i.effectiveAddress();
+      if (i.isMemory) i.effectiveAddress(8, mmxStores.has(opcode));
       const destination = i.modrm | (i.rex << 8);
       i.helper("mmx", { source, destination, immediate: i.immediate & 0xff });
     },

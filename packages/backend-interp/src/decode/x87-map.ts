@@ -17,9 +17,27 @@ const undefinedRegister: Readonly<Record<number, readonly number[]>> = {
   223: [...range(0xe1, 0xe7), ...range(0xf8, 0xff)],
 };
 
+type Access = readonly [size: number, write: boolean];
+const read = (size: number): Access => [size, false];
+const write = (size: number): Access => [size, true];
+const arithmetic = (size: number): readonly Access[] => new Array<Access>(8).fill(read(size));
+/** Load, two or three stores: what most /reg values of D9, DB, DD and DF begin with. */
+const transfers = (size: number): readonly Access[] => [read(size), write(size), write(size), write(size)];
+/** Memory operands by escape and /reg. NOTE: the environment and the whole state as in 32-bit modes; shorter ones are not told apart. */
+const operands: readonly (readonly Access[])[] = [
+  arithmetic(4),
+  [...transfers(4), read(28), read(2), write(28), write(2)],
+  arithmetic(4),
+  [...transfers(4), read(1), read(10), read(1), write(10)],
+  arithmetic(8),
+  [...transfers(8), read(108), read(1), write(108), write(2)],
+  arithmetic(2),
+  [...transfers(2), read(10), read(8), write(10), write(8)],
+];
+
 function escapeRow(opcode: number): Row {
   const memory = modrm("x87", (i) => {
-    i.effectiveAddress();
+    i.effectiveAddress(...((operands[opcode - 0xd8] as readonly Access[])[i.reg & 7] ?? read(2)));
     i.helper("x87-memory", { immediate: (opcode << 8) | i.modrm });
   });
   const register = modrm("x87", (i) => i.helper("x87-register", { immediate: (opcode << 8) | i.modrm }));

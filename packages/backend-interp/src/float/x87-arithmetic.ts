@@ -139,18 +139,23 @@ function leading(a: Float): number {
  */
 export function remainder(unit: X87Unit, nearest: boolean): void {
   if (unit.isEmpty(0) || unit.isEmpty(1)) {
+    unit.status &= ~c2;
     if (unit.stackFault(false)) unit.write(0, defaultNaN);
     return;
   }
   const environment = unit.begin();
   const a = unit.read(0);
   const b = unit.read(1);
+  // Without a quotient only C2 and C1 have a meaning; AMD processors leave C0 and C3 as they were.
+  let meaningful = c0 | statusBit.c1 | c2 | c3;
   let quotientBits = 0n;
   let incomplete = false;
   let result = propagate(environment, a, b);
-  if (!result) {
+  if (result) meaningful = statusBit.c1 | c2;
+  else {
     if (a.kind === "infinity" || b.kind === "zero") {
       result = invalid(environment);
+      meaningful = statusBit.c1 | c2;
     } else {
       if (a.denormal || b.denormal) environment.flags |= floatException.denormal;
       if (a.kind === "zero" || b.kind === "infinity") {
@@ -164,7 +169,7 @@ export function remainder(unit: X87Unit, nearest: boolean): void {
   const early = unit.settleEarly();
   if (early) return;
   unit.write(0, result);
-  let status = unit.status & ~(c0 | statusBit.c1 | c2 | c3);
+  let status = unit.status & ~meaningful;
   if (incomplete) status |= c2;
   else {
     if (quotientBits & 4n) status |= c0;

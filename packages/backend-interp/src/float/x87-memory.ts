@@ -70,17 +70,13 @@ function store(unit: X87Unit, type: "single" | "double"): boolean {
   const { processor } = unit;
   const size = operandSize[type];
   const address = unit.effectiveAddress;
+  processor.linear.probeWrite(address, size);
   let value: Float;
   if (unit.isEmpty(0)) {
-    if (!(unit.control & invalid)) {
-      unit.stackFault(false);
-      return false;
-    }
-    processor.linear.probeWrite(address, size);
     unit.stackFault(false);
+    if (!(unit.control & invalid)) return false;
     value = defaultNaN;
   } else {
-    processor.linear.probeWrite(address, size);
     const environment = unit.begin();
     value = convert(environment, type === "single" ? single : double, unit.read(0), false);
     const lost = environment.flags & ~environment.masks & (invalid | overflow | underflow);
@@ -101,16 +97,12 @@ function storeInteger(unit: X87Unit, type: "int16" | "int32" | "int64", truncate
   const { processor } = unit;
   const size = operandSize[type];
   const address = unit.effectiveAddress;
+  processor.linear.probeWrite(address, size);
   let value: bigint | undefined;
   if (unit.isEmpty(0)) {
-    if (!(unit.control & invalid)) {
-      unit.stackFault(false);
-      return false;
-    }
-    processor.linear.probeWrite(address, size);
     unit.stackFault(false);
+    if (!(unit.control & invalid)) return false;
   } else {
-    processor.linear.probeWrite(address, size);
     const environment = unit.begin();
     if (truncate) environment.rounding = roundingControl.zero;
     value = toInteger(environment, unit.read(0), 8 * size);
@@ -125,17 +117,13 @@ function storeInteger(unit: X87Unit, type: "int16" | "int32" | "int64", truncate
 function storeDecimal(unit: X87Unit): void {
   const { linear } = unit.processor;
   const address = unit.effectiveAddress;
+  linear.probeWrite(address, 10);
   let bytes: Uint8Array;
   if (unit.isEmpty(0)) {
-    if (!(unit.control & invalid)) {
-      unit.stackFault(false);
-      return;
-    }
-    linear.probeWrite(address, 10);
     unit.stackFault(false);
+    if (!(unit.control & invalid)) return;
     bytes = Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0xc0, 0xff, 0xff);
   } else {
-    linear.probeWrite(address, 10);
     const environment = unit.begin();
     bytes = toDecimal(environment, unit.read(0));
     if (unit.settle() & invalid) return;
@@ -160,10 +148,10 @@ function loadExtended(unit: X87Unit): void {
 /** FSTP m80. */
 function storeExtended(unit: X87Unit): void {
   const { linear } = unit.processor;
+  linear.probeWrite(unit.effectiveAddress, 10);
   unit.begin();
   let raw: [bigint, number] = [0xc000000000000000n, 0xffff];
   if (unit.isEmpty(0)) {
-    if (unit.control & invalid) linear.probeWrite(unit.effectiveAddress, 10);
     if (!unit.stackFault(false)) return;
   } else raw = unit.readRaw(0);
   const bytes = new Uint8Array(10);

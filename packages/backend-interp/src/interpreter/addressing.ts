@@ -100,6 +100,13 @@ export class Addressing {
     }
   }
 
+  /** The linear address of the access that the immediate of an `address` operation tells of. */
+  announced(form: AddressForm, record: OperationRecord): I64 {
+    if (form !== "legacy") return this.linear(form, record, 1, false);
+    const write = i32.wrap(i64.shrU(record.immediate, constant(32)));
+    return call(this.#legacy, record.pc, i32.wrap(record.immediate), write);
+  }
+
   /** LEA's address, without segment. */
   effective(record: OperationRecord): I64 {
     return cut(offset(record), record.auxiliary);

@@ -22,7 +22,7 @@ import {
   operationSize,
   runResult,
 } from "../operations.ts";
-import { storeCurrentOperation } from "../semantics/faults.ts";
+import { raiseFault, storeCurrentOperation } from "../semantics/faults.ts";
 import type { AccessScope, MemoryAccess } from "../semantics/memory-access.ts";
 import { constant, type Operand, register, registerNumber, type Width, zeroExtend } from "../semantics/operand.ts";
 import type { Runtime, Scope, Semantics } from "../semantics/scope.ts";
@@ -259,7 +259,7 @@ export class MainLoop {
         yield [`load${suffix}`, load];
         yield [`store${suffix}`, store];
       }
-      yield [`address-${form}`, [this.#store64(effectiveAddressSlot, address(1, false))]];
+      yield [`address-${form}`, [this.#store64(effectiveAddressSlot, addressing.announced(form, this.#record))]];
     }
     for (const width of widths) {
       yield [`store-back${width}`, this.#scoped(({ source }) => memory.storeBack(width, source, access))];
@@ -380,18 +380,39 @@ export class MainLoop {
 
   /** Calls and returns by one width of stack. */
   #stackTransfers(width: StackWidth): [OperationName, Statement[]][] {
-    const { x } = this.#temporaries;
+    const { x, y } = this.#temporaries;
     const returnAddress = i64.add(this.#rip, this.#record.immediate);
     const source = zeroExtend(width, this.#record.slot("source"));
     return [
       [`call${width}`, [...this.#push(width, returnAddress), ...this.#taken()]],
       [
         `return${width}`,
-        [...this.#popInto(x, width), this.#raiseStack(width, this.#record.immediate), ...this.#jumpTo(x)],
+        [
+          ...this.#popInto(x, width),
+          ...this.#checkTarget(width, x, y),
+          this.#raiseStack(width, this.#record.immediate),
+          ...this.#jumpTo(x),
+        ],
       ],
-      [`jump-indirect${width}`, this.#jumpTo(source)],
+      [`jump-indirect${width}`, [x.set(source), ...this.#checkTarget(width, x, y), ...this.#jumpTo(x)]],
       // NOTE: the source is read before the push: it may be RSP.
-      [`call-indirect${width}`, [x.set(source), ...this.#push(width, returnAddress), ...this.#jumpTo(x)]],
+      [
+        `call-indirect${width}`,
+        [x.set(source), ...this.#checkTarget(width, x, y), ...this.#push(width, returnAddress), ...this.#jumpTo(x)],
+      ],
+    ];
+  }
+
+  /** A jump to an address that is not canonical is a #GP of the jump itself, before anything has changed. */
+  #checkTarget(width: StackWidth, target: I64, scratch: Local<"i64">): Statement[] {
+    if (width !== 64) return [];
+    const unused = constant(64 - linearAddressBits);
+    return [
+      scratch.set(i64.shrS(i64.shl(target, unused), unused)),
+      when(
+        i64.ne(scratch, target),
+        raiseFault({ ...this.#parts.runtime, operation: this.#pc }, vector.generalProtection, 0),
+      ),
     ];
   }
 

@@ -1,4 +1,3 @@
-import { effectiveAddressSlot } from "../layout.ts";
 import { helperResult } from "../operations.ts";
 import type { Helpers } from "../processor-interface.ts";
 import { arithmeticFlags, flag, register, vector } from "./architecture.ts";
@@ -71,33 +70,6 @@ export function integerHelpers(processor: SystemProcessor): Helpers {
   };
 
   return {
-    "bit-address": (operation) => {
-      const size = operands.scale(operation);
-      const bits = 8 * size;
-      const index = BigInt.asIntN(bits, operands.read(operands.source(operation), size));
-      // The bit string is addressed in units of the operand's size, downwards too.
-      const unit = index >> BigInt(Math.log2(bits));
-      const address = operands.effectiveAddress + unit * BigInt(size);
-      core.u64[effectiveAddressSlot >> 3] = registers.longMode
-        ? BigInt.asUintN(64, address)
-        : BigInt.asUintN(32, address);
-      return next;
-    },
-    "load-modify-effective": (operation) => {
-      const size = operands.scale(operation);
-      linear.loadModify(operands.effectiveHigh, operands.effectiveLow, size);
-      operands.write(
-        operands.destination(operation),
-        size,
-        (BigInt(linear.valueHigh) << 32n) | BigInt(linear.valueLow),
-      );
-      return next;
-    },
-    "load-effective": (operation) => {
-      const size = operands.scale(operation);
-      operands.write(operands.destination(operation), size, linear.read(operands.effectiveAddress, size));
-      return next;
-    },
     "compare-exchange8b": () => {
       const address = operands.effectiveAddress;
       linear.probeWrite(address, 8);

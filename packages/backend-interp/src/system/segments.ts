@@ -358,4 +358,3 @@ export function segmentHelpers(processor: SystemProcessor): Helpers {
     }
   }
 }
-

@@ -83,13 +83,8 @@ export function stackHelpers(processor: SystemProcessor): Helpers {
       const size = operands.scale(operation);
       const selector = BigInt(registers.selector(operands.source(operation)));
       const stack = StackCursor.current(processor);
-      // NOTE: with a 32-bit operand size processors write just the selector and leave the upper half of the place.
-      if (size === 4) {
-        stack.pointer = BigInt.asUintN(8 * processor.mode.stackSize, stack.pointer - 2n);
-        stack.push(2, selector);
-      } else {
-        stack.push(size, selector);
-      }
+      // NOTE: with a 32-bit operand size AMD processors clear the upper half of the place, Intel's leave it.
+      stack.push(size, selector);
       stack.commit();
       return next;
     },
