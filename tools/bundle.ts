@@ -56,6 +56,7 @@ async function bundlePackage({ path }: WorkspacePackage, entries: Record<string,
     cwd: path,
     input: entries,
     platform: "node",
+    preserveEntrySignatures: "allow-extension",
     external: (id) => !/^[./]/.test(id) && !merged.test(id),
     resolve: { mainFields: ["module", "main"] },
     // For `experimentalDecorators`.

@@ -9,12 +9,9 @@ import type {
   ProcessorModel,
   RamAllocation,
 } from "@cpr/core";
-import { coreInstantiator } from "./core-instance.ts";
 import { interpreterErrors } from "./errors.ts";
-import { InterpreterExecution } from "./execution.ts";
 import type { RamAddress } from "./imports.ts";
 import { processorModels } from "./system/cpu-model.ts";
-import { Processor } from "./system/processor.ts";
 
 const wasmPage = 0x1_0000;
 /** What a memory with 32-bit addresses can hold. */
@@ -32,6 +29,9 @@ interface RamHandle {
 }
 
 const addressOf = (size: number): RamAddress => (size > narrowLimit ? "i64" : "i32");
+
+/** The interpreter itself, which only the machine thread needs. */
+const interpreter = () => import("./create-interpreter.ts");
 
 /** The execution backend that interprets x86-64 code with WebAssembly and TypeScript: it works on every host. */
 export class InterpreterBackend implements Backend {
@@ -73,8 +73,12 @@ export class InterpreterBackend implements Backend {
     return allocation(handle as RamHandle);
   }
 
+  async prepare(): Promise<void> {
+    await interpreter();
+  }
+
   async createExecution(context: ExecutionContext): Promise<Execution> {
-    const { processorModel, processorCount, allocation: ram, memory, bus, clock } = context;
+    const { processorModel, processorCount, allocation: ram } = context;
     const features = processorModels.find(({ name }) => name === processorModel);
     if (features === undefined) {
       const known = processorModels.map(({ name }) => name);
@@ -84,17 +88,13 @@ export class InterpreterBackend implements Backend {
       throw interpreterErrors.ERR_CPR_INTERP_PROCESSORS({ count: processorCount });
     }
     const handle = ram.handle as RamHandle;
-    const processor = new Processor({
-      index: 0,
+    const { createInterpreter } = await interpreter();
+    return createInterpreter(context, {
       ram: handle.memory,
       ramSize: handle.size,
-      regions: memory.regions,
-      bus,
-      clock,
+      ramAddress: addressOf(handle.size),
       features,
-      instantiate: await coreInstantiator(addressOf(handle.size)),
     });
-    return new InterpreterExecution(context, processor);
   }
 }
 

@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import type { Worker } from "node:worker_threads";
 import { exitStatus, isCprError } from "@cpr/core";
 import { describeError } from "@cpr/monitor";
 import { Command, CommanderError } from "commander";
@@ -7,14 +8,18 @@ import { acceptSingleDash } from "./qemu-spelling.ts";
 import { run } from "./run.ts";
 import { createRunCommand, type RunOptions } from "./run-options.ts";
 
-/** Runs the command line and sets the process's exit status. */
-async function main(words: readonly string[]): Promise<void> {
+/**
+ * Runs the command line and sets the process's exit status.
+ *
+ * @param thread - begun early for the machine of `cpr run`.
+ */
+export async function main(words: readonly string[], thread?: Worker): Promise<void> {
   const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
     version: string;
   };
   let status = 0;
   const runCommand = createRunCommand().action(async (options: RunOptions) => {
-    status = await run(options);
+    status = await run(options, thread);
   });
   const program = new Command("cpr")
     .description("CheckPoint and Restart for virtual machines.")
@@ -51,5 +56,3 @@ function report(error: unknown): number {
   process.stderr.write(`cpr: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
   return 1;
 }
-
-await main(process.argv.slice(2));

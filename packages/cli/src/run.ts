@@ -1,3 +1,4 @@
+import type { Worker } from "node:worker_threads";
 import { type CharacterSink, createVirtualMachine, Kernel, MonitorCommand, type VirtualMachine } from "@cpr/core";
 import { HumanMonitor, MonitorSession } from "@cpr/monitor";
 import { planRun, type StandardStreams } from "./configuration.ts";
@@ -6,11 +7,11 @@ import { installedPlugins } from "./installed-plugins.ts";
 import type { RunOptions } from "./run-options.ts";
 
 /** `cpr run`. Fulfilled with the exit status when the VM has ended. */
-export async function run(options: RunOptions): Promise<number> {
+export async function run(options: RunOptions, thread?: Worker): Promise<number> {
   const consoleSink: CharacterSink = { write: (bytes) => process.stdout.write(bytes) };
   const { configuration, streams } = planRun(options, consoleSink);
   await using kernel = new Kernel(installedPlugins(options.plugin));
-  const machine = await createVirtualMachine(kernel, configuration);
+  const machine = await createVirtualMachine(kernel, configuration, thread === undefined ? {} : { thread });
   machine.on((event) => {
     if (event.event === "INTERNAL_ERROR" || event.event === "GUEST_PANICKED") {
       process.stderr.write(`${event.event}\n${event.report}\n`);

@@ -96,6 +96,11 @@ export interface Backend {
   allocateRam(size: number): RamAllocation;
   /** The same memory on the machine thread. */
   adoptRam(handle: unknown): RamAllocation;
+  /**
+   * Loads what {@link createExecution} needs. Called on the machine thread as soon as the backend is chosen, while the
+   * main thread opens RAM; `createExecution` does not wait for it and is told of no failure.
+   */
+  prepare?(): Promise<void>;
   /** Makes the vCPUs. Called on the machine thread. */
   createExecution(context: ExecutionContext): Promise<Execution>;
 }

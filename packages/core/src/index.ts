@@ -23,6 +23,7 @@ export * from "./machine.ts";
 export * from "./machine-thread/machine-control.ts";
 export * from "./machine-thread/machine-host.ts";
 export * from "./machine-thread/machine-thread.ts";
+export * from "./machine-thread.ts";
 export * from "./memory-object.ts";
 export * from "./memory-provider.ts";
 export * from "./memory-size.ts";

@@ -1,5 +1,3 @@
-import { randomBytes } from "node:crypto";
-import { checkLinux, loadLinux, parseKernel } from "@cpr/boot-linux";
 import {
   type Device,
   type ExternalInterrupts,
@@ -21,6 +19,8 @@ import { InterruptLines } from "./interrupt-lines.ts";
 import { apicAddress, interrupts, memoryMap, minimumRam, powerPort, serialPorts } from "./layout.ts";
 
 const randomSeedSize = 32;
+/** What knows kernels. A VM that waits for a checkpoint does not need it. */
+const bootLoader = () => import("@cpr/boot-linux");
 /** An IOAPIC's id has four bits. */
 const highestIoapicId = 15;
 
@@ -43,7 +43,7 @@ export class PcMachineModel implements MachineModel {
       // What it was booted from may be gone by now; only a reset of the guest will need it.
       return;
     }
-    const { path, bytes } = await readKernel(options);
+    const [{ path, bytes }, { checkLinux, parseKernel }] = await Promise.all([readKernel(options), bootLoader()]);
     checkLinux(parseKernel(bytes, path), {
       kernelPath: path,
       initrdSize: await initrdSize(options),
@@ -134,7 +134,7 @@ class PcMachine implements Machine {
       serialCount: options.serial.length,
       ioapicId: this.#ioapicId,
     });
-    const { path, bytes } = await readKernel(options);
+    const [{ path, bytes }, { loadLinux }] = await Promise.all([readKernel(options), bootLoader()]);
     const state = await loadLinux({
       memory,
       kernel: bytes,
@@ -143,7 +143,7 @@ class PcMachine implements Machine {
       commandLine: options.commandLine ?? "",
       acpiRootPointer: acpi.rootPointer,
       memoryMap: memoryMap(memory.regions),
-      randomSeed: randomBytes(randomSeedSize),
+      randomSeed: crypto.getRandomValues(new Uint8Array(randomSeedSize)),
       processor: execution.saveProcessor(0),
     });
     memory.slice(acpi.address, acpi.bytes.length).set(acpi.bytes);

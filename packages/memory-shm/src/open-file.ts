@@ -1,4 +1,3 @@
-import { randomUUID } from "node:crypto";
 import { closeSync, constants, fstatSync, ftruncateSync, openSync, type Stats, statSync, unlinkSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { type MemoryObjectOptions, memoryErrors } from "@cpr/core";
@@ -63,7 +62,7 @@ export function openNamed(path: string, properties: FileProperties, share: boole
 
 /** Makes a file in a directory that goes when it is closed. QEMU does so for a `mem-path` that is a directory. */
 export function openUnnamed(folder: string, properties: FileProperties): OpenFile {
-  const path = join(folder, `cpr-ram-${randomUUID()}`);
+  const path = join(folder, `cpr-ram-${crypto.randomUUID()}`);
   const { descriptor } = openOrCreate(path, false);
   try {
     unlinkSync(path);

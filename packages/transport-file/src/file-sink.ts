@@ -1,4 +1,3 @@
-import { randomBytes } from "node:crypto";
 import { constants, type Stats } from "node:fs";
 import { type FileHandle, open, realpath, rename, stat, unlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
@@ -123,7 +122,10 @@ export class FileSink implements TransportSink {
  */
 async function openBeside(path: string, offset: number, present: Stats | undefined): Promise<Target> {
   const folder = dirname(path);
-  const temporary = join(folder, `.${basename(path).slice(0, 200)}.${randomBytes(6).toString("hex")}.tmp`);
+  const temporary = join(
+    folder,
+    `.${basename(path).slice(0, 200)}.${crypto.getRandomValues(Buffer.alloc(6)).toString("hex")}.tmp`,
+  );
   const handle = await open(temporary, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, mode);
   const discard = () => unlink(temporary).catch(ignoreAbsence);
   try {

@@ -1,4 +1,3 @@
-import { webcrypto } from "node:crypto";
 import { supportedXcr0 } from "../float/index.ts";
 import { xcr0At } from "../layout.ts";
 import { helperResult } from "../operations.ts";
@@ -109,7 +108,7 @@ export function machineHelpers(processor: SystemProcessor): Helpers {
     "read-random": (operation) => {
       // RDSEED, which is the form with source 1, is not among this CPU's features.
       if (!processor.features.random || operands.source(operation) !== 0) processor.raise(vector.invalidOpcode);
-      webcrypto.getRandomValues(random);
+      crypto.getRandomValues(random);
       operands.write(operands.destination(operation), operands.scale(operation), random[0] as bigint);
       storeFlags(core.u32, (processor.readFlags() & ~arithmeticFlags) | flag.carry);
       return next;

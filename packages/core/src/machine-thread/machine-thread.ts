@@ -1,6 +1,7 @@
-import { Worker } from "node:worker_threads";
+import type { Worker } from "node:worker_threads";
 import { machineErrors } from "../errors/machine-errors.ts";
 import { deserializeError, serializeError } from "../errors.ts";
+import { beginMachineThread } from "../machine-thread.ts";
 import type { DeviceSection } from "../stream/description-section.ts";
 import type {
   ExecutionStatistics,
@@ -11,15 +12,12 @@ import type {
 } from "./machine-control.ts";
 import type { MachineCall, MachineMessage, MachineMethod, MachineThreadData } from "./remote-machine.ts";
 
-/** The entry of the thread. NOTE: when this module runs from its source (in a test), the entry is the built one. */
-const entry = new URL(import.meta.url.endsWith(".ts") ? "../../dist/worker.js" : "./worker.js", import.meta.url);
-
 interface PendingCall {
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: unknown) => void;
 }
 
-/** A machine on a thread of its own, as the main thread sees it. The thread begins at once. */
+/** A machine on a thread of its own, as the main thread sees it. */
 export class MachineThread implements MachineControl {
   readonly #worker: Worker;
   readonly #onEvent: (event: MachineEvent) => void;
@@ -29,9 +27,11 @@ export class MachineThread implements MachineControl {
   #failure: Error | undefined;
   #closing: Promise<void> | undefined;
 
-  constructor(data: MachineThreadData, onEvent: (event: MachineEvent) => void) {
+  /** @param thread - one that has begun already and has no machine yet. */
+  constructor(data: MachineThreadData, onEvent: (event: MachineEvent) => void, thread: Worker = beginMachineThread()) {
     this.#onEvent = onEvent;
-    this.#worker = new Worker(entry, { workerData: data, name: "machine" });
+    this.#worker = thread;
+    this.#worker.ref();
     this.#worker.on("message", (message: MachineMessage) => this.#receive(message));
     this.#worker.on("error", (error) => this.#fail(error));
     this.#exited = new Promise((resolve) => {
@@ -40,6 +40,7 @@ export class MachineThread implements MachineControl {
         resolve();
       });
     });
+    this.#worker.postMessage(data);
   }
 
   build(blueprint: MachineBlueprint): Promise<MachineDescription> {

@@ -18,7 +18,7 @@ export type MachineMessage =
   | { readonly call: number; readonly error: SerializedError }
   | { readonly event: MachineEvent };
 
-/** What the machine thread is started with. */
+/** The first message to the machine thread. */
 export interface MachineThreadData {
   readonly plugins: readonly PluginRecord[];
   /** Plugins' contributions that are loaded at once, while the main thread is busy otherwise: [extension point, key]. */

@@ -1,11 +1,10 @@
-import { randomBytes } from "node:crypto";
 import { readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { migrationErrors } from "../errors/migration-errors.ts";
 import type { MemoryObjectOptions } from "../memory-provider.ts";
 
 /** A new generation: 32 hexadecimal digits that no other checkpoint has. */
 export function newGeneration(): string {
-  return randomBytes(16).toString("hex");
+  return crypto.getRandomValues(Buffer.alloc(16)).toString("hex");
 }
 
 /**

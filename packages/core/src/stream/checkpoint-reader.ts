@@ -1,7 +1,7 @@
-import { crc32 } from "node:zlib";
 import { streamErrors } from "../errors/stream-errors.ts";
 import { isCprError } from "../errors.ts";
 import { readConfiguration, type StreamConfiguration } from "./configuration-section.ts";
+import { crc32 } from "./crc32.ts";
 import {
   type CheckpointFacts,
   type DeviceSection,

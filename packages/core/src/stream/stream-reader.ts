@@ -1,5 +1,5 @@
-import { crc32 } from "node:zlib";
 import { streamErrors } from "../errors/stream-errors.ts";
+import { crc32 } from "./crc32.ts";
 
 /** Fills a buffer; returns how many bytes, fewer only at the end of the stream. */
 export type ReadBytes = (buffer: Uint8Array) => Promise<number>;

@@ -1,4 +1,4 @@
-import { crc32 } from "node:zlib";
+import { crc32 } from "./crc32.ts";
 import { encodeName } from "./format.ts";
 
 /** Where the writer's bytes go. The buffer may be reused when the promise is fulfilled. */

@@ -27,7 +27,11 @@ export async function assembleVirtualMachine(
   // The thread starts and loads its modules while this one loads, checks and opens.
   const control =
     environment.startMachine?.(onEvent) ??
-    new MachineThread({ plugins: kernel.plugins, preload: neededAtOnce(kernel, configuration) }, onEvent);
+    new MachineThread(
+      { plugins: kernel.plugins, preload: neededAtOnce(kernel, configuration) },
+      onEvent,
+      environment.thread,
+    );
   opened.defer(() => control.close());
   const [backend, machineModel] = await Promise.all([
     chooseBackend(kernel, configuration.backend),

@@ -1,3 +1,4 @@
+import type { Worker } from "node:worker_threads";
 import type { Kernel } from "../kernel.ts";
 import type { StartMachine } from "../machine-thread/machine-control.ts";
 import type { VirtualMachine } from "../virtual-machine.ts";
@@ -7,6 +8,8 @@ import type { VirtualMachineConfiguration } from "../virtual-machine-configurati
 export interface VirtualMachineEnvironment {
   /** Where the machine runs; on a thread of its own if undefined. */
   readonly startMachine?: StartMachine;
+  /** The thread, if it was begun early: see {@link beginMachineThread}. */
+  readonly thread?: Worker;
 }
 
 /**
