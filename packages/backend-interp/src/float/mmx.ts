@@ -251,8 +251,9 @@ export function mmxHelper(x87: X87Unit, vectors: VectorUnit): Helper {
       immediate: u8[operation + field.immediate] as number,
     };
     x87.checkMmxAvailable();
-    x87.checkPending();
     const { opcode, prefix } = instruction;
+    // CVTPI2PS and CVTPI2PD of memory have nothing to do with the x87 registers.
+    if (!(opcode === 0x2a && instruction.memory)) x87.checkPending();
     const done =
       opcode >= 0x2a && opcode <= 0x2d
         ? convert(unit, vectors, instruction)

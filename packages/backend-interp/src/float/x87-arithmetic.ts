@@ -166,8 +166,8 @@ export function remainder(unit: X87Unit, nearest: boolean): void {
       }
     }
   }
-  const early = unit.settleEarly();
-  if (early) return;
+  unit.status &= ~c2;
+  if (unit.settleEarly()) return;
   unit.write(0, result);
   let status = unit.status & ~meaningful;
   if (incomplete) status |= c2;

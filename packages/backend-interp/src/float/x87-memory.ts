@@ -59,10 +59,16 @@ function load(unit: X87Unit, type: OperandType): void {
     unit.push(defaultNaN);
     return;
   }
-  if (value.kind === "signaling") environment.flags |= invalid;
-  else if (value.denormal) environment.flags |= denormal;
-  if (unit.settleEarly()) return;
+  if (value.kind === "signaling") {
+    environment.flags |= invalid;
+    if (unit.settleEarly()) return;
+  }
   unit.push(quieted(value));
+  if (value.denormal) {
+    // NOTE: an unmasked #D does not keep the operand from being loaded.
+    environment.flags |= denormal;
+    unit.settle();
+  }
 }
 
 /** FST and FSTP m32 and m64; false if an unmasked exception forbids popping. */

@@ -1,5 +1,5 @@
 import { eferAt, modifyOffsetSlot, privilegeAt, slowAddressSlot, slowValueSlot } from "../layout.ts";
-import type { CodeCache, CoreMemory, LinearMemory } from "../processor-interface.ts";
+import type { CodeCache, CoreMemory, LinearMemory, Mode } from "../processor-interface.ts";
 import { efer } from "./architecture.ts";
 import { access, type PageWalker } from "./paging.ts";
 import type { PhysicalMemory } from "./physical-memory.ts";
@@ -9,6 +9,7 @@ import type { TranslationBuffer } from "./translation-buffer.ts";
 export interface LinearMemoryOwner {
   readonly core: CoreMemory;
   readonly code: CodeCache;
+  readonly mode: Mode;
   readonly physical: PhysicalMemory;
   readonly walker: PageWalker;
   readonly translations: TranslationBuffer;
@@ -130,8 +131,9 @@ export class PagedMemory implements LinearMemory {
     this.#owner.watchAccess(high, low, size, false);
     if ((low & 0xfff) + size > 0x1000) {
       this.#gather(high, low, size, rights);
-      this.valueLow = this.#bytes.getUint32(0, true);
-      this.valueHigh = this.#bytes.getUint32(4, true);
+      // NOTE: only `size` bytes are this access's, the others are left from an earlier one.
+      this.valueLow = size === 2 ? this.#bytes.getUint16(0, true) : this.#bytes.getUint32(0, true);
+      this.valueHigh = size === 8 ? this.#bytes.getUint32(4, true) : 0;
       return;
     }
     const offset = this.translate(high, low, rights);
@@ -183,8 +185,16 @@ export class PagedMemory implements LinearMemory {
     }
   }
 
+  /** An access that reaches beyond 4 GiB ends behind a flat segment's limit, which nothing has checked so far. */
+  #checkLimit(high: number, low: number, size: number): void {
+    if (low + size <= 0x1_0000_0000 || high !== 0) return;
+    const { long, flat } = this.#owner.mode;
+    if (!long && flat) this.#owner.raiseNotCanonical();
+  }
+
   /** Reads an access of up to 16 bytes that crosses into the next page into {@link #bytes}. */
   #gather(high: number, low: number, size: number, rights: number): void {
+    this.#checkLimit(high, low, size);
     const first = 0x1000 - (low & 0xfff);
     const start = this.translate(high, low, rights);
     const startDevice = this.device;
@@ -202,6 +212,7 @@ export class PagedMemory implements LinearMemory {
 
   /** The inverse of {@link #gather}: both pages are checked first. */
   #scatter(high: number, low: number, size: number, rights: number): void {
+    this.#checkLimit(high, low, size);
     const first = 0x1000 - (low & 0xfff);
     const start = this.translate(high, low, rights | access.write);
     const startDevice = this.device;
@@ -297,6 +308,7 @@ export class PagedMemory implements LinearMemory {
     this.#modifyLow = low;
     u32[at] = 0xffff_ffff;
     u32[at + 1] = 0xffff_ffff;
+    this.#checkLimit(high, low, size);
     const offset = this.translate(high, low, rights | access.write);
     if ((low & 0xfff) + size > 0x1000) {
       const next = this.#advance(high, low, 0x1000 - (low & 0xfff));
@@ -377,6 +389,7 @@ export class PagedMemory implements LinearMemory {
     let low = startLow;
     let high = startHigh;
     let left = size;
+    this.#checkLimit(high, low, size);
     while (left > 0) {
       this.translate(high, low, wanted);
       const length = 0x1000 - (low & 0xfff);
