@@ -32,6 +32,7 @@ const tasks = {
   check: ["tools/check.ts"],
   format: ["node_modules/@biomejs/biome/bin/biome", "check", "--write", "."],
   bench: ["bench/run.ts"],
+  differential: ["--conditions=source", "tools/differential.ts"],
 };
 
 class BootstrapError extends Error {}

@@ -225,7 +225,7 @@ const portInDx = (i: Instruction) => ({ size: portSize(i), source: rdx });
 const adjustPrivilege = modrm(
   "arpl",
   (i) => {
-    if (i.isMemory) i.effectiveAddress(2, true);
+    if (i.isMemory) i.effectiveAddress(2);
     i.helper("adjust-privilege-level", {
       size: 2,
       destination: i.isMemory ? 0 : i.rmSlot(2),

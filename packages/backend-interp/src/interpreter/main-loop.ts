@@ -26,6 +26,7 @@ import { raiseFault, storeCurrentOperation } from "../semantics/faults.ts";
 import type { AccessScope, MemoryAccess } from "../semantics/memory-access.ts";
 import { constant, type Operand, register, registerNumber, type Width, zeroExtend } from "../semantics/operand.ts";
 import type { Runtime, Scope, Semantics } from "../semantics/scope.ts";
+import { linearAddressBits } from "../system/architecture.ts";
 import {
   branch,
   branchIf,
@@ -63,6 +64,7 @@ export interface MainLoopParts {
   readonly unfinishedInstructions: FunctionReference<readonly ["i32"], "i32">;
 }
 
+const generalProtection = 13;
 const widths = [8, 16, 32, 64] as const;
 const forms = ["base", "full", "legacy"] as const;
 /** Widths of the stacks that have operations of their own. */
@@ -409,10 +411,7 @@ export class MainLoop {
     const unused = constant(64 - linearAddressBits);
     return [
       scratch.set(i64.shrS(i64.shl(target, unused), unused)),
-      when(
-        i64.ne(scratch, target),
-        raiseFault({ ...this.#parts.runtime, operation: this.#pc }, vector.generalProtection, 0),
-      ),
+      when(i64.ne(scratch, target), raiseFault({ ...this.#parts.runtime, operation: this.#pc }, generalProtection, 0)),
     ];
   }
 

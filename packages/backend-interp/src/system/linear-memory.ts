@@ -185,11 +185,14 @@ export class PagedMemory implements LinearMemory {
     }
   }
 
-  /** An access that reaches beyond 4 GiB ends behind a flat segment's limit, which nothing has checked so far. */
+  /**
+   * An access that reaches beyond the lower canonical addresses, or beyond 4 GiB and so behind a flat segment's limit. Both
+   * count before the pages do.
+   */
   #checkLimit(high: number, low: number, size: number): void {
-    if (low + size <= 0x1_0000_0000 || high !== 0) return;
+    if (low + size <= 0x1_0000_0000 || (high !== 0 && high !== 0x7fff)) return;
     const { long, flat } = this.#owner.mode;
-    if (!long && flat) this.#owner.raiseNotCanonical();
+    if (high !== 0 || (!long && flat)) this.#owner.raiseNotCanonical();
   }
 
   /** Reads an access of up to 16 bytes that crosses into the next page into {@link #bytes}. */

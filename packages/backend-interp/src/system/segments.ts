@@ -321,7 +321,7 @@ export function segmentHelpers(processor: SystemProcessor): Helpers {
       const value = destination === 0 ? Number(linear.read(address, 2)) : operands.word(destination);
       const level = operands.word(operands.source(operation)) & 3;
       const raised = (value & 3) < level;
-      if (destination === 0) linear.write(address, 2, BigInt(raised ? (value & ~3) | level : value));
+      if (raised && destination === 0) linear.write(address, 2, BigInt((value & ~3) | level));
       else if (raised) operands.write(destination, 2, BigInt((value & ~3) | level));
       setZero(raised);
       return next;

@@ -1,0 +1,28 @@
+import { expect, test } from "vitest";
+import { runDifferential } from "./differential.ts";
+
+/**
+ * Random sequences of instructions, natively and in the interpreter. The seeds are fixed: a difference found by
+ * `npm run differential` that a new seed would be needed for belongs in a test of its own.
+ */
+test.for([1, 2, 3, 4])(
+  "random sequences do what the host's processor does, seed %i",
+  { timeout: 120_000 },
+  async (seed) => {
+    const result = await runDifferential({ seed, batches: 8 });
+    expect(result.reports.join("\n\n")).toBe("");
+    expect(result.instructions).toBeGreaterThan(200_000);
+    // Sequences reach their ends, and faults of all kinds are met.
+    for (const [vector, least] of [
+      [0, 50],
+      [6, 5000],
+      [13, 100],
+      [14, 100],
+      [16, 10],
+      [19, 10],
+    ] as const) {
+      expect(result.vectors.get(vector), `exception ${vector}`).toBeGreaterThan(least);
+    }
+    expect(result.passedOver).toBeLessThan(result.sequences / 100);
+  },
+);
