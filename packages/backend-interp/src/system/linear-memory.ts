@@ -442,6 +442,7 @@ export class PagedMemory implements LinearMemory {
     let low = this.#halves[0] as number;
     let high = this.#halves[1] as number;
     this.#owner.watchAccess(high, low, length, (wanted & access.write) !== 0);
+    this.#checkLimit(high, low, length);
     let at = 0;
     while (at < length) {
       const count = Math.min(length - at, 0x1000 - (low & 0xfff));

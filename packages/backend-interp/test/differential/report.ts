@@ -39,7 +39,11 @@ export function describeSequence(
 ): string {
   const view = new DataView(sequence.media.buffer, sequence.media.byteOffset);
   const formatter = new Formatter(FormatterSyntax.Intel);
-  const lines = [`${label}: ${sequence.bitness}-bit code`, ...disassemble(formatter, sequence, removed), " starts with"];
+  const lines = [
+    `${label}: ${sequence.bitness}-bit code`,
+    ...disassemble(formatter, sequence, removed),
+    " starts with",
+  ];
   for (let register = 0; register < 16; register += 4) {
     const values = [0, 1, 2, 3].map((offset) => {
       const at = 2 * (register + offset);
