@@ -203,7 +203,7 @@ function msrProblem({ modelRegisters }: Processor, state: ProcessorState): strin
 
 function eventProblem({ activity: active, interruptShadow, pendingEvent }: ProcessorState): string | undefined {
   if (active > activity.halted) return `the vCPU's activity ${active} is unknown`;
-  if (interruptShadow > 2) return `the vCPU's interrupt shadow ${interruptShadow} is unknown`;
+  if (interruptShadow > 3) return `the vCPU's interrupt shadow ${interruptShadow} is unknown`;
   if (!pendingEvent.valid) return undefined;
   const { kind, vector } = pendingEvent;
   const known = kind === 0 || kind === 2 || kind === 3 || kind === 4;

@@ -329,7 +329,7 @@ export class Processor implements SystemProcessor {
     if (this.executed === before) return;
     if (resumed) registers.systemFlags &= ~flag.resume;
     // NOTE: the trap of an instruction that loads SS is lost, like everything in its shadow.
-    const blocked = this.core.u32[interruptShadowAt >> 2] === 2;
+    const blocked = ((this.core.u32[interruptShadowAt >> 2] as number) & 2) !== 0;
     const stepped = trap && !this.#delivered && !blocked;
     if (stepped || breakpoints.met !== 0) {
       this.#debugException(breakpoints.met | (stepped ? 0x4000 : 0));
