@@ -78,7 +78,7 @@ async function bundlePackage({ path }: WorkspacePackage, entries: Record<string,
   const folder = join(path, "dist");
   mkdirSync(folder, { recursive: true });
   const files = new Map<string, string | Uint8Array>(
-    output.map((file) => [file.fileName, file.type === "chunk" ? file.code : file.source]),
+    output.map((file) => [file.fileName, file.type === "chunk" ? withoutFacades(file.code) : file.source]),
   );
   const licenses = licensesIn(output.filter((file) => file.type === "chunk"));
   if (licenses !== "") files.set("third-party-licenses.txt", licenses);
@@ -93,6 +93,33 @@ async function bundlePackage({ path }: WorkspacePackage, entries: Record<string,
   for (const file of globSync("**/*.js{,.map}", { cwd: folder })) {
     if (!files.has(file)) rmSync(join(folder, file), { force: true });
   }
+}
+
+/** A module that commander imports for commands that are programs of their own, of which there are none. */
+const late = /^node:child_process$/;
+
+/** An expression for a module that is loaded when something of it is used. */
+const lazy = (module: string): string =>
+  `new Proxy({}, { get: (_, name) => process.getBuiltinModule("${module}")[name] })`;
+
+/**
+ * Replaces imports of Node's modules. An `import` of one makes a facade that reads all its exports, and so loads all
+ * that it would load lazily: for `node:fs`, a quarter of the time that an empty Node takes to start.
+ */
+function withoutFacades(code: string): string {
+  return code.replace(
+    /^import (?:(?:\* as )?([\w$]+)(?:, )?)?(?:\{([^}]*)\})? ?(?:from )?"(node:[\w/]+)";$/gm,
+    (_statement, whole: string | undefined, names: string | undefined, module: string) => {
+      const targets = [whole, names === undefined ? undefined : `{${names.replaceAll(" as ", ": ")}}`];
+      return targets
+        .filter((target) => target !== undefined)
+        .map(
+          (target) =>
+            `const ${target} = ${late.test(module) ? lazy(module) : `process.getBuiltinModule("${module}")`};`,
+        )
+        .join(" ");
+    },
+  );
 }
 
 /** The licenses of the packages by others that are in some chunks: each wants to go with the code. */

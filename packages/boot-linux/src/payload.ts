@@ -1,4 +1,3 @@
-import { gunzipSync, zstdDecompressSync } from "node:zlib";
 import { bootErrors } from "./errors.ts";
 
 /** How a kernel's payload is compressed, by the bytes that it begins with (Linux scripts/extract-vmlinux). */
@@ -69,10 +68,14 @@ type Decoder = (compressed: Uint8Array, size: number) => Uint8Array;
 /** Loads a decoder when it is needed; undefined if its native part does not exist for this host. */
 async function loadDecoder(format: "gzip" | "zstd" | "lz4" | "xz" | "lzma"): Promise<Decoder | undefined> {
   switch (format) {
-    case "gzip":
+    case "gzip": {
+      const { gunzipSync } = await import("node:zlib");
       return (compressed, size) => gunzipSync(compressed, { maxOutputLength: size });
-    case "zstd":
+    }
+    case "zstd": {
+      const { zstdDecompressSync } = await import("node:zlib");
       return (compressed, size) => zstdDecompressSync(compressed, { maxOutputLength: size });
+    }
     case "lz4": {
       const lz4 = await import("lz4-napi").catch(() => undefined);
       return lz4 && ((compressed, size) => unpackLz4(compressed, size, (block) => lz4.uncompressSync(block)));

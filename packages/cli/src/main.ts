@@ -1,7 +1,6 @@
 import { readFileSync } from "node:fs";
 import type { Worker } from "node:worker_threads";
 import { exitStatus, isCprError } from "@cpr/core";
-import { describeError } from "@cpr/monitor";
 import { Command, CommanderError } from "commander";
 import { createPluginsCommand } from "./plugins-command.ts";
 import { acceptSingleDash } from "./qemu-spelling.ts";
@@ -39,17 +38,18 @@ export async function main(words: readonly string[], thread?: Worker): Promise<v
       from: "user",
     });
   } catch (error) {
-    status = report(error);
+    status = await report(error);
   }
   process.exitCode = status;
 }
 
 /** Tells the user of an error, unless commander has done so, and returns the exit status. */
-function report(error: unknown): number {
+async function report(error: unknown): Promise<number> {
   if (error instanceof CommanderError) {
     return error.exitCode === 0 ? 0 : exitStatus.usage;
   }
   if (isCprError(error)) {
+    const { describeError } = await import("@cpr/monitor");
     process.stderr.write(`cpr: ${describeError(error).replace(/^Error: /, "")}\n`);
     return exitStatus[error.category];
   }

@@ -1,8 +1,6 @@
 import type { Worker } from "node:worker_threads";
-import { type CharacterSink, createVirtualMachine, Kernel, MonitorCommand, type VirtualMachine } from "@cpr/core";
-import { HumanMonitor, MonitorSession } from "@cpr/monitor";
-import { planRun, type StandardStreams } from "./configuration.ts";
-import { ConsoleMultiplexer } from "./console-multiplexer.ts";
+import { type CharacterSink, createVirtualMachine, Kernel, MonitorCommand } from "@cpr/core";
+import { planRun } from "./configuration.ts";
 import { installedPlugins } from "./installed-plugins.ts";
 import type { RunOptions } from "./run-options.ts";
 
@@ -11,7 +9,15 @@ export async function run(options: RunOptions, thread?: Worker): Promise<number>
   const consoleSink: CharacterSink = { write: (bytes) => process.stdout.write(bytes) };
   const { configuration, streams } = planRun(options, consoleSink);
   await using kernel = new Kernel(installedPlugins(options.plugin));
-  const machine = await createVirtualMachine(kernel, configuration, thread === undefined ? {} : { thread });
+  let monitor: ReturnType<typeof loadMonitor> | undefined;
+  const machine = await createVirtualMachine(kernel, configuration, {
+    ...(thread === undefined ? {} : { thread }),
+    meanwhile: () => {
+      monitor = loadMonitor(kernel);
+      // Whoever needs it is told.
+      monitor.catch(() => undefined);
+    },
+  });
   machine.on((event) => {
     if (event.event === "INTERNAL_ERROR" || event.event === "GUEST_PANICKED") {
       process.stderr.write(`${event.event}\n${event.report}\n`);
@@ -19,59 +25,15 @@ export async function run(options: RunOptions, thread?: Worker): Promise<number>
   });
   const quit = (): void => void machine.quit();
   process.on("SIGTERM", quit).on("SIGINT", quit).on("SIGHUP", quit);
-  const release = attachStreams(machine, await kernel.all(MonitorCommand), streams);
+  const { attachStreams, commands } = await (monitor ?? loadMonitor(kernel));
+  const release = attachStreams(machine, commands, streams);
   const { reason } = await machine.ended;
   release();
   return reason === "internal-error" ? 9 : 0;
 }
 
-/** Connects standard input and output with the console and the monitor. Returns what gives the terminal back. */
-function attachStreams(
-  machine: VirtualMachine,
-  commands: readonly MonitorCommand[],
-  streams: StandardStreams,
-): () => void {
-  const { stdin, stdout } = process;
-  const monitor = new HumanMonitor({ machine, commands });
-  if (streams.monitor === "line") {
-    const terminal = stdin.isTTY === true && stdout.isTTY === true;
-    const session = new MonitorSession(monitor, { input: stdin, output: stdout, terminal });
-    return () => {
-      session.close();
-      stdin.destroy();
-    };
-  }
-  if (streams.console === undefined) {
-    return () => undefined;
-  }
-  const { console } = streams;
-  if (streams.monitor === "shared" && stdin.isTTY === true) {
-    return attachTerminal(machine, monitor, console);
-  }
-  stdin.on("data", (bytes: Buffer) => machine.input(console, bytes));
-  return () => stdin.destroy();
-}
-
-function attachTerminal(machine: VirtualMachine, monitor: HumanMonitor, console: string): () => void {
-  const { stdin, stdout } = process;
-  let session: MonitorSession | undefined;
-  const multiplexer = new ConsoleMultiplexer({
-    toConsole: (bytes) => machine.input(console, bytes),
-    quit: () => void machine.quit(),
-    show: (text) => stdout.write(text),
-    focus: (side) => {
-      stdout.write(side === "monitor" ? "\r\n" : "\r\n[console]\r\n");
-      if (side === "monitor") {
-        session = new MonitorSession(monitor, { input: multiplexer.monitorInput, output: stdout, terminal: true });
-      } else {
-        session?.close();
-      }
-    },
-  });
-  multiplexer.attach(stdin);
-  return () => {
-    session?.close();
-    stdin.setRawMode(false);
-    stdin.destroy();
-  };
+/** Loads what a start does not need before there is a VM. */
+async function loadMonitor(kernel: Kernel) {
+  const [{ attachStreams }, commands] = await Promise.all([import("./attach-streams.ts"), kernel.all(MonitorCommand)]);
+  return { attachStreams, commands };
 }

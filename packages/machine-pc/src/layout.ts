@@ -1,6 +1,3 @@
-import { type MemoryMapEntry, memoryType } from "@cpr/boot-linux";
-import type { RamRegion } from "@cpr/core";
-
 /** Where the serial ports are: I/O port and ISA interrupt, `com1` first. */
 export const serialPorts = [
   { id: "com1", port: 0x3f8, irq: 4 },
@@ -24,26 +21,7 @@ export const powerPort = { events: 0x600, control: 0x604, timer: 0x608, generalE
 /** Where firmware's tables are: RAM that the memory map reserves. */
 export const firmwareArea = { address: 0xe_0000, size: 0x2_0000 } as const;
 
-/** End of conventional memory, where an extended BIOS data area would begin. */
-const conventionalEnd = 0x9_fc00;
-const videoStart = 0xa_0000;
 const mebibyte = 0x10_0000;
 
 /** The least RAM that holds the first megabyte and something to boot. */
 export const minimumRam = 2 * mebibyte;
-
-/** The memory map that the kernel is given (e820): RAM, without what lies under the video memory and the firmware area. */
-export function memoryMap(regions: readonly RamRegion[]): MemoryMapEntry[] {
-  const { usable, reserved } = memoryType;
-  const rest = regions.flatMap(({ guestAddress, size }): MemoryMapEntry[] =>
-    guestAddress === 0
-      ? [{ address: mebibyte, size: size - mebibyte, type: usable }]
-      : [{ address: guestAddress, size, type: usable }],
-  );
-  return [
-    { address: 0, size: conventionalEnd, type: usable },
-    { address: conventionalEnd, size: videoStart - conventionalEnd, type: reserved },
-    { ...firmwareArea, type: reserved },
-    ...rest,
-  ];
-}

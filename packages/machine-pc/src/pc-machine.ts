@@ -16,11 +16,10 @@ import { type EndOfInterruptTarget, PcApicBus } from "./apic-bus.ts";
 import { initrdSize, readInitrd, readKernel } from "./boot-files.ts";
 import { machineErrors } from "./errors.ts";
 import { InterruptLines } from "./interrupt-lines.ts";
-import { apicAddress, interrupts, memoryMap, minimumRam, powerPort, serialPorts } from "./layout.ts";
+import { apicAddress, interrupts, minimumRam, powerPort, serialPorts } from "./layout.ts";
 
 const randomSeedSize = 32;
-/** What knows kernels. A VM that waits for a checkpoint does not need it. */
-const bootLoader = () => import("@cpr/boot-linux");
+const bootLoader = () => import("./boot-loader.ts");
 /** An IOAPIC's id has four bits. */
 const highestIoapicId = 15;
 
@@ -43,7 +42,10 @@ export class PcMachineModel implements MachineModel {
       // What it was booted from may be gone by now; only a reset of the guest will need it.
       return;
     }
-    const [{ path, bytes }, { checkLinux, parseKernel }] = await Promise.all([readKernel(options), bootLoader()]);
+    const [{ path, bytes }, { checkLinux, memoryMap, parseKernel }] = await Promise.all([
+      readKernel(options),
+      bootLoader(),
+    ]);
     checkLinux(parseKernel(bytes, path), {
       kernelPath: path,
       initrdSize: await initrdSize(options),
@@ -134,7 +136,7 @@ class PcMachine implements Machine {
       serialCount: options.serial.length,
       ioapicId: this.#ioapicId,
     });
-    const [{ path, bytes }, { loadLinux }] = await Promise.all([readKernel(options), bootLoader()]);
+    const [{ path, bytes }, { loadLinux, memoryMap }] = await Promise.all([readKernel(options), bootLoader()]);
     const state = await loadLinux({
       memory,
       kernel: bytes,

@@ -4,7 +4,7 @@ import { memoryType } from "@cpr/boot-linux";
 import { type Device, type DeviceModel, layOutRam } from "@cpr/core";
 import { describe, expect, it } from "vitest";
 import { PcMachineModel } from "../src/index.ts";
-import { memoryMap } from "../src/layout.ts";
+import { memoryMap } from "../src/memory-map.ts";
 import {
   buildMachine,
   defaultOptions,

@@ -1,15 +1,11 @@
 import { Backend } from "../backend.ts";
-import { DeviceModel } from "../device.ts";
 import { machineErrors } from "../errors/machine-errors.ts";
 import type { Kernel } from "../kernel.ts";
 import { MachineModel, type MachineOptions } from "../machine.ts";
-import type { MachineEvent } from "../machine-thread/machine-control.ts";
-import { MachineThread } from "../machine-thread/machine-thread.ts";
-import type { MachineThreadData } from "../machine-thread/remote-machine.ts";
 import type { MemoryObjectOptions } from "../memory-provider.ts";
 import type { VirtualMachine } from "../virtual-machine.ts";
 import type { VirtualMachineConfiguration } from "../virtual-machine-configuration.ts";
-import type { VirtualMachineEnvironment } from "./create-virtual-machine.ts";
+import type { StartedMachine } from "./create-virtual-machine.ts";
 import { GuestRam } from "./guest-ram.ts";
 import { HostedVirtualMachine } from "./hosted-virtual-machine.ts";
 
@@ -17,22 +13,13 @@ import { HostedVirtualMachine } from "./hosted-virtual-machine.ts";
 export async function assembleVirtualMachine(
   kernel: Kernel,
   configuration: VirtualMachineConfiguration,
-  environment: VirtualMachineEnvironment,
+  started: StartedMachine,
+  meanwhile: () => void = () => undefined,
 ): Promise<VirtualMachine> {
   const { incoming } = configuration;
+  const { control } = started;
   const object = ramObject(configuration);
   await using opened = new AsyncDisposableStack();
-  let receive: (event: MachineEvent) => void = () => undefined;
-  const onEvent = (event: MachineEvent): void => receive(event);
-  // The thread starts and loads its modules while this one loads, checks and opens.
-  const control =
-    environment.startMachine?.(onEvent) ??
-    new MachineThread(
-      { plugins: kernel.plugins, preload: neededAtOnce(kernel, configuration) },
-      onEvent,
-      environment.thread,
-    );
-  opened.defer(() => control.close());
   const [backend, machineModel] = await Promise.all([
     chooseBackend(kernel, configuration.backend),
     kernel.get(MachineModel, configuration.machine.machine),
@@ -48,7 +35,9 @@ export async function assembleVirtualMachine(
   await machineModel.check(options, object.size);
   const ram = await GuestRam.open(kernel, backend, [object]);
   opened.defer(() => ram.close());
-  const { devices } = await control.build({ options, ram: ram.allocation.handle, regions: ram.regions });
+  const building = control.build({ options, ram: ram.allocation.handle, regions: ram.regions });
+  meanwhile();
+  const { devices } = await building;
   const machine = new HostedVirtualMachine({
     kernel,
     name: configuration.name,
@@ -63,7 +52,7 @@ export async function assembleVirtualMachine(
     devices,
     characterDevices: configuration.characterDevices,
   });
-  receive = (event) => machine.receive(event);
+  started.onEvent = (event) => machine.receive(event);
   if (incoming === undefined) {
     // RAM that was left in place for a checkpoint is about to be overwritten.
     await ram.unbind();
@@ -84,17 +73,6 @@ export async function assembleVirtualMachine(
     await machine.cont();
   }
   return machine;
-}
-
-/** What the machine thread will load whatever the checks on this one say. */
-function neededAtOnce(kernel: Kernel, { backend, machine }: VirtualMachineConfiguration): MachineThreadData["preload"] {
-  const [only, ...others] = kernel.keys(Backend);
-  const name = backend ?? (others.length === 0 ? only : undefined);
-  return [
-    ...(name === undefined ? [] : ([["backend", name]] as const)),
-    ["machine", machine.machine],
-    ...kernel.keys(DeviceModel).map((key) => ["device-model", key] as const),
-  ];
 }
 
 /** The memory object that is the RAM. */

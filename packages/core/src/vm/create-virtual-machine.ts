@@ -1,6 +1,10 @@
 import type { Worker } from "node:worker_threads";
+import { Backend } from "../backend.ts";
+import { DeviceModel } from "../device.ts";
 import type { Kernel } from "../kernel.ts";
-import type { StartMachine } from "../machine-thread/machine-control.ts";
+import type { MachineControl, MachineEvent, StartMachine } from "../machine-thread/machine-control.ts";
+import { MachineThread } from "../machine-thread/machine-thread.ts";
+import type { MachineThreadData } from "../machine-thread/remote-machine.ts";
 import type { VirtualMachine } from "../virtual-machine.ts";
 import type { VirtualMachineConfiguration } from "../virtual-machine-configuration.ts";
 
@@ -10,6 +14,15 @@ export interface VirtualMachineEnvironment {
   readonly startMachine?: StartMachine;
   /** The thread, if it was begun early: see {@link beginMachineThread}. */
   readonly thread?: Worker;
+  /** Called when the machine is being built and this thread waits for it: what is loaded now costs no time. */
+  readonly meanwhile?: () => void;
+}
+
+/** A machine that nobody listens to yet. */
+export interface StartedMachine {
+  readonly control: MachineControl;
+  /** Where its events go; they are dropped at first. */
+  onEvent: (event: MachineEvent) => void;
 }
 
 /**
@@ -25,7 +38,42 @@ export async function createVirtualMachine(
   configuration: VirtualMachineConfiguration,
   environment: VirtualMachineEnvironment = {},
 ): Promise<VirtualMachine> {
-  // The machine thread imports this package too and has no use for the control plane: it loads when it is needed.
-  const { assembleVirtualMachine } = await import("./assemble-virtual-machine.ts");
-  return assembleVirtualMachine(kernel, configuration, environment);
+  // The machine's thread loads what it needs while this one loads, checks and opens.
+  const machine = startMachine(kernel, configuration, environment);
+  try {
+    // The machine thread imports this package too and has no use for the control plane: it loads when it is needed.
+    const { assembleVirtualMachine } = await import("./assemble-virtual-machine.ts");
+    return await assembleVirtualMachine(kernel, configuration, machine, environment.meanwhile);
+  } catch (error) {
+    await machine.control.close();
+    throw error;
+  }
+}
+
+function startMachine(
+  kernel: Kernel,
+  configuration: VirtualMachineConfiguration,
+  environment: VirtualMachineEnvironment,
+): StartedMachine {
+  const onEvent = (event: MachineEvent): void => machine.onEvent(event);
+  const control =
+    environment.startMachine?.(onEvent) ??
+    new MachineThread(
+      { plugins: kernel.plugins, preload: neededAtOnce(kernel, configuration) },
+      onEvent,
+      environment.thread,
+    );
+  const machine: StartedMachine = { control, onEvent: () => undefined };
+  return machine;
+}
+
+/** What the machine thread will load whatever the checks on this one say. */
+function neededAtOnce(kernel: Kernel, { backend, machine }: VirtualMachineConfiguration): MachineThreadData["preload"] {
+  const [only, ...others] = kernel.keys(Backend);
+  const name = backend ?? (others.length === 0 ? only : undefined);
+  return [
+    ...(name === undefined ? [] : ([["backend", name]] as const)),
+    ["machine", machine.machine],
+    ...kernel.keys(DeviceModel).map((key) => ["device-model", key] as const),
+  ];
 }

@@ -1,0 +1,55 @@
+import type { MonitorCommand, VirtualMachine } from "@cpr/core";
+import { HumanMonitor, MonitorSession } from "@cpr/monitor";
+import type { StandardStreams } from "./configuration.ts";
+import { ConsoleMultiplexer } from "./console-multiplexer.ts";
+
+/** Connects standard input and output with the console and the monitor. Returns what gives the terminal back. */
+export function attachStreams(
+  machine: VirtualMachine,
+  commands: readonly MonitorCommand[],
+  streams: StandardStreams,
+): () => void {
+  const { stdin, stdout } = process;
+  const monitor = new HumanMonitor({ machine, commands });
+  if (streams.monitor === "line") {
+    const terminal = stdin.isTTY === true && stdout.isTTY === true;
+    const session = new MonitorSession(monitor, { input: stdin, output: stdout, terminal });
+    return () => {
+      session.close();
+      stdin.destroy();
+    };
+  }
+  if (streams.console === undefined) {
+    return () => undefined;
+  }
+  const { console } = streams;
+  if (streams.monitor === "shared" && stdin.isTTY === true) {
+    return attachTerminal(machine, monitor, console);
+  }
+  stdin.on("data", (bytes: Buffer) => machine.input(console, bytes));
+  return () => stdin.destroy();
+}
+
+function attachTerminal(machine: VirtualMachine, monitor: HumanMonitor, console: string): () => void {
+  const { stdin, stdout } = process;
+  let session: MonitorSession | undefined;
+  const multiplexer = new ConsoleMultiplexer({
+    toConsole: (bytes) => machine.input(console, bytes),
+    quit: () => void machine.quit(),
+    show: (text) => stdout.write(text),
+    focus: (side) => {
+      stdout.write(side === "monitor" ? "\r\n" : "\r\n[console]\r\n");
+      if (side === "monitor") {
+        session = new MonitorSession(monitor, { input: multiplexer.monitorInput, output: stdout, terminal: true });
+      } else {
+        session?.close();
+      }
+    },
+  });
+  multiplexer.attach(stdin);
+  return () => {
+    session?.close();
+    stdin.setRawMode(false);
+    stdin.destroy();
+  };
+}
