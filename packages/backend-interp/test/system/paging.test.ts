@@ -244,10 +244,10 @@ describe("4-level paging", () => {
     expect(guest.frame).toMatchObject({ vector, errorCode: 0 });
   });
 
-  test("a jump to an address that is not canonical faults at the target", () => {
+  test("a jump to an address that is not canonical is what faults", () => {
     const guest = new ProtectedGuest(64);
     guest.load("mov rbx, 0x800000000000\n jmp rbx").run();
-    expect(guest.frame).toMatchObject({ vector: 13, errorCode: 0, rip: 0x8000_0000_0000 });
+    expect(guest.frame).toMatchObject({ vector: 13, errorCode: 0, rip: place.code + 10 });
   });
 });
 
