@@ -40,7 +40,6 @@ export const v0 = vectorTemporariesAt;
 export const rax = registersAt;
 export const rcx = registersAt + 8;
 export const rdx = registersAt + 16;
-export const rbx = registersAt + 24;
 export const rsp = registersAt + 32;
 export const rbp = registersAt + 40;
 
