@@ -18,7 +18,8 @@ async function start() {
   // The machine's thread begins while this one loads its own modules.
   const thread = words[0] === "run" ? (await import("@cpr/core/machine-thread")).beginMachineThread() : undefined;
   const { main } = await import("../dist/main.js");
-  await main(words, thread);
+  // NOTE: what is left then, above all the thread, is not wound down: a guest may be waiting for this process to end.
+  process.exit(await main(words, thread));
 }
 
 async function startOther() {

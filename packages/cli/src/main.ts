@@ -8,11 +8,12 @@ import { run } from "./run.ts";
 import { createRunCommand, type RunOptions } from "./run-options.ts";
 
 /**
- * Runs the command line and sets the process's exit status.
+ * Runs the command line.
  *
  * @param thread - begun early for the machine of `cpr run`.
+ * @returns the exit status.
  */
-export async function main(words: readonly string[], thread?: Worker): Promise<void> {
+export async function main(words: readonly string[], thread?: Worker): Promise<number> {
   const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
     version: string;
   };
@@ -40,7 +41,7 @@ export async function main(words: readonly string[], thread?: Worker): Promise<v
   } catch (error) {
     status = await report(error);
   }
-  process.exitCode = status;
+  return status;
 }
 
 /** Tells the user of an error, unless commander has done so, and returns the exit status. */

@@ -1,8 +1,6 @@
 import type { Abortable, Transport, TransportSink, TransportSource, TransportUri } from "@cpr/core";
 import { injectable } from "@cpr/core/di";
 import { execErrors } from "./errors.ts";
-import { ExecSink } from "./exec-sink.ts";
-import { ExecSource } from "./exec-source.ts";
 
 /**
  * Migration streams through a shell command: `exec:COMMAND`. The outgoing stream is the command's standard input, the
@@ -18,12 +16,16 @@ export class ExecTransport implements Transport {
 
   async openSink(uri: TransportUri, { signal }: Abortable = {}): Promise<TransportSink> {
     signal?.throwIfAborted();
-    return new ExecSink(uri.text, commandOf(uri), signal);
+    const command = commandOf(uri);
+    const { ExecSink } = await import("./exec-sink.ts");
+    return new ExecSink(uri.text, command, signal);
   }
 
   async openSource(uri: TransportUri, { signal }: Abortable = {}): Promise<TransportSource> {
     signal?.throwIfAborted();
-    return new ExecSource(uri.text, commandOf(uri), signal);
+    const command = commandOf(uri);
+    const { ExecSource } = await import("./exec-source.ts");
+    return new ExecSource(uri.text, command, signal);
   }
 }
 

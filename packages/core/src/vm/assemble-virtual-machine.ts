@@ -3,6 +3,7 @@ import { machineErrors } from "../errors/machine-errors.ts";
 import type { Kernel } from "../kernel.ts";
 import { MachineModel, type MachineOptions } from "../machine.ts";
 import type { MemoryObjectOptions } from "../memory-provider.ts";
+import { loadAhead } from "../migration/load-ahead.ts";
 import type { VirtualMachine } from "../virtual-machine.ts";
 import type { VirtualMachineConfiguration } from "../virtual-machine-configuration.ts";
 import type { StartedMachine } from "./create-virtual-machine.ts";
@@ -37,6 +38,7 @@ export async function assembleVirtualMachine(
   opened.defer(() => ram.close());
   const building = control.build({ options, ram: ram.allocation.handle, regions: ram.regions });
   meanwhile();
+  void loadAhead(kernel, incoming !== undefined);
   const { devices } = await building;
   const machine = new HostedVirtualMachine({
     kernel,
