@@ -252,9 +252,9 @@ describe("addresses outside 64-bit mode", () => {
     const core = setUp(0x93, 0xffff_ffff, 0xffff_0000n);
     core.set(register(3), 0x1_0000_fff0n);
     core.set(register(6), 0x20n);
-    core.execute({ name: "address-legacy", ...access(0) });
+    core.execute({ name: "address-legacy", ...access(0), immediate: 4n });
     expect(core.get(effectiveAddressSlot)).toBe(0xffff_0010n);
-    core.execute({ name: "address-legacy", ...access(1) });
+    core.execute({ name: "address-legacy", ...access(1), immediate: 4n });
     expect(core.get(effectiveAddressSlot)).toBe(0x10n);
     core.execute({ name: "address-legacy", ...access(2), auxiliary: 2 << legacyAddress.sizeShift });
     expect(core.get(effectiveAddressSlot)).toBe(0x2_0000_0010n);

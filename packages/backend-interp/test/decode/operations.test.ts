@@ -54,7 +54,7 @@ describe("integers", () => {
       "lock xadd [rbx], rax",
       ["load-modify64-base t1 [rbx + 0x0]", "exchange-add64 t1 rax", "store-back64 t1"],
     ],
-    ["0f c7 0b", "cmpxchg8b [rbx]", ["address-base [rbx + 0x0]", "helper compare-exchange8b size=8"]],
+    ["0f c7 0b", "cmpxchg8b [rbx]", ["address-base [rbx + 0x0] #=0x100000008", "helper compare-exchange8b size=8"]],
     [
       "c1 23 04",
       "shl dword [rbx], 4",
@@ -76,9 +76,9 @@ describe("integers", () => {
       "f0 48 0f ab 4c d3 10",
       "lock bts [rbx+rdx*8+0x10], rcx",
       [
-        "lea64 t3 [rbx + rdx*8 + 0x10]",
         "bit-offset64 t2 rcx",
-        "load-modify64-full t1 [t3 + t2*1 + 0x0]",
+        "lea64 t2 [t2 + rdx*8 + 0x0]",
+        "load-modify64-full t1 [rbx + t2*1 + 0x10]",
         "bit-test-set64 t1 rcx",
         "store-back64 t1",
       ],
@@ -131,12 +131,12 @@ describe("system instructions", () => {
   check(long, [
     ["0f 22 d8", "mov cr3, rax", ["helper write-control-register size=8 d=0x3 s=rax"]],
     ["44 0f 20 c0", "mov rax, cr8", ["helper read-control-register size=8 d=rax s=0x8"]],
-    ["0f 01 3b", "invlpg [rbx]", ["address-base [rbx + 0x0]", "helper invalidate-page size=8"]],
+    ["0f 01 3b", "invlpg [rbx]", ["address-base [rbx + 0x0] #=0x1", "helper invalidate-page size=8"]],
     ["0f 01 f8", "swapgs", ["helper swap-gs size=4"]],
     ["f3 48 ab", "rep stosq", ["helper string-store size=8 d=0x8 s=0x1 index=0x3"]],
     ["65 a4", "movsb from gs", ["helper string-move size=1 d=0x8 index=0x5"]],
     ["8e d8", "mov ds, eax", ["helper load-segment size=4 d=0x3 s=rax"]],
-    ["8c 1b", "mov [rbx], ds", ["address-base [rbx + 0x0]", "helper store-segment size=2 s=0x3"]],
+    ["8c 1b", "mov [rbx], ds", ["address-base [rbx + 0x0] #=0x100000002", "helper store-segment size=2 s=0x3"]],
     ["ec", "in al, dx", ["helper port-in size=1 s=rdx"]],
     ["e7 80", "out 0x80, eax", ["helper port-out size=4 #=0x80"]],
     ["0f ae 3b", "clflush [rbx]", ["load8-base t1 [rbx + 0x0]"]],
@@ -182,7 +182,7 @@ describe("vectors and x87", () => {
       ["load128-base v0 [rbx + 0x0]", "helper vector-rare pcmpistri size=4 d=xmm0 s=v0 base=0x1a"],
     ],
     ["0f fc c1", "paddb mm0, mm1", ["helper mmx size=4 d=0xc1 s=0xfc"]],
-    ["d9 03", "fld dword [rbx]", ["address-base [rbx + 0x0]", "helper x87-memory size=4 #=0xd903"]],
+    ["d9 03", "fld dword [rbx]", ["address-base [rbx + 0x0] #=0x4", "helper x87-memory size=4 #=0xd903"]],
     ["de c1", "faddp", ["helper x87-register size=4 #=0xdec1"]],
   ]);
   test("SSE is refused where the operating system did not allow it, but not MOVNTI", () => {
@@ -205,7 +205,7 @@ describe("outside 64-bit mode", () => {
     [
       "c5 08",
       "lds ecx, [eax]",
-      ["address-legacy [rax + 0x0] (ds 32 wrap)", "helper load-far-pointer size=4 d=rcx s=0x3"],
+      ["address-legacy [rax + 0x0] (ds 32 wrap) #=0x6", "helper load-far-pointer size=4 d=rcx s=0x3"],
     ],
     ["c5 c8", "VEX", ["helper raise size=4 #=0x6"]],
     ["63 c8", "arpl ax, cx", ["helper adjust-privilege-level size=2 d=rax s=rcx"]],
