@@ -1,8 +1,10 @@
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { execPath } from "node:process";
 import { CprProcess, cprCommand, FileLines } from "../tools/cpr-process.ts";
 import { guestAssets } from "../tools/guest-assets.ts";
+import { root } from "../tools/workspace.ts";
 import { ensureQemu } from "./peers/machines.ts";
 import { QmpProcess } from "./peers/qmp-process.ts";
 import { median, type Report, table } from "./report.ts";
@@ -142,22 +144,35 @@ export async function checkpoint(rounds: number): Promise<Report> {
   };
 }
 
-/** What the start of a `cpr` process is made of, as far as it can be seen from outside. */
+/** What the start of a `cpr` process is made of, each part in processes of its own. */
 function startParts(rounds: number): string {
-  const time = (words: readonly string[]): string => {
-    const times = Array.from({ length: rounds }, () => {
-      const begin = performance.now();
-      execFileSync(process.execPath, words);
-      return since(begin);
-    });
-    return `${median(times).toFixed(1)} ms`;
+  const process = (words: readonly string[]): number => {
+    const begin = performance.now();
+    execFileSync(execPath, words);
+    return since(begin);
   };
+  const node =
+    (script: string): (() => number) =>
+    () =>
+      process(["-e", script]);
+  const core = join(root, "packages/backend-interp/dist/core-i32.wasm");
+  const compile = `
+    const bytes = process.getBuiltinModule("node:fs").readFileSync(${JSON.stringify(core)});
+    const begin = performance.now();
+    new WebAssembly.Module(bytes);
+    console.log(performance.now() - begin);`;
+  const parts: readonly (readonly [string, () => number])[] = [
+    ["node -e 0: Node itself", node("0")],
+    ["the same with an empty worker thread", node('new (require("node:worker_threads").Worker)("0", { eval: true })')],
+    ["cpr --version: Node and the command's modules", () => process([cprCommand, "--version"])],
+    ["cpr plugins: and the plugins' manifests", () => process([cprCommand, "plugins"])],
+    [
+      "the interpreter's WebAssembly.Module",
+      () => Number(execFileSync(execPath, ["-e", compile], { encoding: "utf8" })),
+    ],
+  ];
   return table(
     ["part of a start", "median"],
-    [
-      ["node -e 0: Node itself", time(["-e", "0"])],
-      ["cpr --version: Node and the command's modules", time([cprCommand, "--version"])],
-      ["cpr plugins: and the plugins' manifests", time([cprCommand, "plugins"])],
-    ],
+    parts.map(([name, measure]) => [name, `${median(Array.from({ length: rounds }, measure)).toFixed(1)} ms`]),
   );
 }
