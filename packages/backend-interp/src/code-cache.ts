@@ -266,15 +266,11 @@ export class BlockCache implements CodeCache {
 
   #makeStale(block: number): void {
     const operations = this.#u32[(block + blockField.operations) >> 2] as number;
-    const start = block + blockHeaderSize;
-    for (let index = 1, at = start + operationSize; index < operations; index++, at += operationSize) {
-      if (((this.#u8[at + field.flags] as number) & operationFlag.first) !== 0)
+    for (let index = 0, at = block + blockHeaderSize; index < operations; index++, at += operationSize) {
+      // NOTE: a block of NOPs has nothing but its end, so the first operation is marked whatever it is. All else of an
+      // operation stays: it may be the one that executes.
+      if (index === 0 || ((this.#u8[at + field.flags] as number) & operationFlag.first) !== 0)
         this.#u16[(at + field.kind) >> 1] = stale;
     }
-    // NOTE: NOPs may come before the first operation without having any, and a block of NOPs has nothing but its end. So
-    // the first one, whatever it is, goes back to where the block begins.
-    this.#u16[(start + field.kind) >> 1] = stale;
-    this.#u16[(start + field.instructionOffset) >> 1] = 0;
-    this.#u8[start + field.flags] = operationFlag.first;
   }
 }

@@ -70,7 +70,7 @@ const eachForm = <const N extends string>(names: readonly N[]): `${N}-${(typeof 
 
 /** Source and destination are slots; d means destination, s source. All that is said of flags is the Intel SDM's. */
 export const operationNames = [
-  /** The block is stale (its code was written): RIP = block RIP + instruction offset, look the block up again. */
+  /** The block is stale (its code was written): RIP = block RIP + instruction offset (none at the first operation: NOPs may come before it), look the block up again. */
   "stale",
   /** End of a block that a limit cut: RIP = block RIP + displacement, look up (linked like a jump). */
   "end",

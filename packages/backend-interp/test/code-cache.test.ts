@@ -217,10 +217,13 @@ describe("stores to code", () => {
     machine.put(0x1800, "90".repeat(200));
     for (const rip of [0x1000, 0x1800]) {
       const block = machine.resolve(rip);
+      const offset = () => core.u16[fieldOf(block, 0, field.instructionOffset) >> 1];
+      const before = offset();
       machine.put(rip, "0f 0b");
       machine.code.invalidatePage(1);
       expect(kindOf(block, 0)).toBe(stale);
-      expect(core.u16[fieldOf(block, 0, field.instructionOffset) >> 1]).toBe(0);
+      // It may be the operation that executes: then what it says of its instruction must still be right.
+      expect(offset()).toBe(before);
     }
   });
 

@@ -423,10 +423,19 @@ export class MainLoop {
       [
         "stale",
         [
-          this.#store32(budgetAt, i32.add(this.#load32(budgetAt), call(unfinishedInstructions, this.#pc))),
           // NOTE: the jump cache may hold just this block, which would be found again and again.
           i32.store(runtime.core, this.#jumpCacheEntry(), i32.const(0), jumpCacheAt + 8),
-          ...this.#jumpTo(i64.add(this.#rip, this.#record.instructionOffset)),
+          // At the block's first operation nothing of it was executed, not even NOPs before it that have no operation.
+          when(
+            i32.eq(this.#pc, i32.add(this.#block, i32.const(blockHeaderSize))),
+            [bits.set(i32.load(runtime.core, this.#block, blockField.instructions))],
+            [
+              bits.set(call(unfinishedInstructions, this.#pc)),
+              this.#rip.set(i64.add(this.#rip, this.#record.instructionOffset)),
+            ],
+          ),
+          this.#store32(budgetAt, i32.add(this.#load32(budgetAt), bits)),
+          ...this.#jumpTo(this.#rip),
         ],
       ],
       [

@@ -18,6 +18,7 @@ const pageFault = 14;
 const descriptors = {
   code64: { selector: 0x33, base: 0n, limit: 0xffff_ffff, attributes: 0xa0fb, unusable: false },
   code32: { selector: 0x23, base: 0n, limit: 0xffff_ffff, attributes: 0xc0fb, unusable: false },
+  none: { selector: 0, base: 0n, limit: 0, attributes: 0, unusable: true },
   data: { selector: 0x2b, base: 0n, limit: 0xffff_ffff, attributes: 0xc0f3, unusable: false },
 } as const;
 
@@ -46,12 +47,8 @@ export class GuestSequences {
     registers.efer = 0xd01;
     registers.cr0 = 0x8005_0033;
     for (const index of [segment.ss, segment.ds, segment.es]) registers.writeSegment(index, descriptors.data);
-    for (const index of [segment.fs, segment.gs]) {
-      registers.writeSegment(index, { ...descriptors.data, selector: 0, unusable: true });
-    }
     // No port is allowed: the task has no I/O permission map.
     registers.writeSegment(segment.tr, { selector: 0x40, base: 0n, limit: 0x60, attributes: 0x8b, unusable: false });
-    registers.setSegmentBase(segment.gs, BigInt(gsBase));
     registers.writeSegment(segment.cs, descriptors.code64);
     processor.setPrivilege(3);
     processor.modeChanged();
@@ -91,9 +88,43 @@ export class GuestSequences {
   run(sequence: Sequence, stepwise: boolean): Outcome {
     const { processor } = this.#guest;
     const { registers, core } = processor;
+    this.#prepare(sequence);
+    if (stepwise) {
+      let steps = 0;
+      while (steps++ < mostInstructions && processor.step());
+    } else processor.run(mostInstructions);
+    return {
+      vector: this.#vector,
+      errorCode: this.#errorCode,
+      faultAddress: this.#vector === pageFault ? registers.cr2 : 0n,
+      rip: registers.rip,
+      flags: processor.readFlags() & ~flag.resume,
+      registers: core.u32.slice(registersAt >> 2, (registersAt >> 2) + 32),
+      media: this.#readMedia(),
+      endless: this.#vector < 0,
+      systemCall: false,
+    };
+  }
+
+  /** Executes a sequence one instruction at a time, with a look at where each is. */
+  trace(sequence: Sequence, visit: (rip: number) => void): void {
+    const { processor } = this.#guest;
+    this.#prepare(sequence);
+    for (let steps = 0; steps < mostInstructions && processor.activity === activity.running; steps++) {
+      visit(Number(processor.registers.rip));
+      processor.step();
+    }
+  }
+
+  /** Puts code and registers where the sequence has them. */
+  #prepare(sequence: Sequence): void {
+    const { processor } = this.#guest;
+    const { registers, core } = processor;
+    // A sequence that jumped into the middle of its instructions may have loaded segment registers.
+    registers.writeSegment(segment.fs, descriptors.none);
+    registers.writeSegment(segment.gs, { ...descriptors.none, base: BigInt(gsBase) });
     if (sequence.bitness === 32 || this.#bitness === 32) {
       this.#bitness = sequence.bitness;
-      // A sequence that jumped into the middle of its instructions may have loaded segment registers.
       for (const index of [segment.ds, segment.es]) registers.writeSegment(index, descriptors.data);
       registers.writeSegment(segment.cs, sequence.bitness === 64 ? descriptors.code64 : descriptors.code32);
       processor.modeChanged();
@@ -107,22 +138,6 @@ export class GuestSequences {
     registers.cr2 = 0n;
     this.#vector = -1;
     processor.activity = activity.running;
-    if (stepwise) {
-      let steps = 0;
-      while (steps++ < mostInstructions && processor.step());
-    } else processor.run(mostInstructions);
-    const outcome: Outcome = {
-      vector: this.#vector,
-      errorCode: this.#errorCode,
-      faultAddress: this.#vector === pageFault ? registers.cr2 : 0n,
-      rip: registers.rip,
-      flags: processor.readFlags() & ~flag.resume,
-      registers: core.u32.slice(registersAt >> 2, (registersAt >> 2) + 32),
-      media: this.#readMedia(),
-      endless: this.#vector < 0,
-      systemCall: false,
-    };
-    return outcome;
   }
 
   /** Takes the code of a sequence out of memory again. */

@@ -294,6 +294,22 @@ function formOf(code: number, bitness: Bitness, factory: InstructionInfoFactory)
   return undefined;
 }
 
+/** What the generator's structures are made of, besides forms. */
+const structural: ReadonlySet<string> = new Set(
+  (
+    "Call Jmp Ret Jrcxz Jecxz Loop Loope Loopne Jo Jno Jb Jae Je Jne Jbe Ja Js Jns Jp Jnp Jl Jge Jle Jg Push Pop Pushf " +
+    "Pushfd Pushfq Popf Popfd Popfq Enter Leave Pusha Pushad Popa Popad Ldmxcsr Ud2 INVALID"
+  ).split(" "),
+);
+
+/**
+ * Whether an instruction is one that the generator writes. Others are met by sequences that jump into the middle of an
+ * instruction; they may be the system's, or not be the CPU model's.
+ */
+export function isOrdinary(instruction: Instruction, forms: ReadonlySet<number>): boolean {
+  return forms.has(instruction.code) || structural.has(Mnemonic[instruction.mnemonic] as string);
+}
+
 /** All encodings that sequences in a mode are made of. */
 export function instructionForms(bitness: Bitness): readonly Form[] {
   const factory = new InstructionInfoFactory();

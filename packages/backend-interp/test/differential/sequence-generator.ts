@@ -58,6 +58,8 @@ const overflow = 0x800;
 /** Makes random sequences. The same random numbers make the same sequences. */
 export class SequenceGenerator {
   readonly random: FastRandom;
+  /** iced-x86's codes of the instructions in sequences. */
+  readonly codes: ReadonlySet<number>;
   readonly #isAmd: boolean;
   readonly #catalogues: Readonly<Record<Bitness, Catalogue>>;
   bitness: Bitness = 64;
@@ -75,10 +77,9 @@ export class SequenceGenerator {
     this.#isAmd = isAmd;
     // What x87 instructions leave undefined in the status word differs between makers.
     const portable = (form: Form) => isAmd || !/^(Fnstsw|Fldcw|Arpl)$/.test(form.mnemonic);
-    this.#catalogues = {
-      32: catalogueOf(instructionForms(32).filter(portable)),
-      64: catalogueOf(instructionForms(64).filter(portable)),
-    };
+    const forms = { 32: instructionForms(32).filter(portable), 64: instructionForms(64).filter(portable) };
+    this.#catalogues = { 32: catalogueOf(forms[32]), 64: catalogueOf(forms[64]) };
+    this.codes = new Set([...forms[32], ...forms[64]].map(({ code }) => code));
     this.writer = new InstructionWriter(random, 0);
     this.registers = new RegisterContents(random, 64, new Uint32Array(32));
   }

@@ -36,6 +36,13 @@ test("a loop counts its instructions", () => {
   expect(processor.executed).toBe(2 + 20 + 1);
 });
 
+test("a store to the page of the instruction that stores, behind NOPs, happens once", () => {
+  const { processor } = realGuest("mov di, 0x7b80\n mov al, 0x90\n jmp next\n next: nop\n nop\n nop\n stosb\n hlt");
+  expect(processor.run(1000)).toBe("idle");
+  expect(processor.registers.low(7)).toBe(0x7b81);
+  expect(processor.executed).toBe(3 + 3 + 1 + 1);
+});
+
 test("INT stores FLAGS, CS and IP, clears IF; IRET goes back", () => {
   const guest = realGuest("sti\n stc\n int 0x21\n hlt");
   expect(halted(guest)).toBe(0x21);
