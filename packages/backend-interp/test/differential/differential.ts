@@ -112,9 +112,15 @@ class Differential {
     return found;
   }
 
-  /** Whether a sequence comes to an instruction that the generator has not written, by a jump into the middle of one. */
+  /**
+   * Whether a sequence is no test, because it comes to instructions that the generator has not written: by a jump into the
+   * middle of one, or by a store. They may not be the CPU model's, or read flags that are undefined.
+   */
   #isStrange(sequence: Sequence): boolean {
     let strange = false;
+    const lengths = new Map(sequence.items.map(({ offset, length }) => [offset, length]));
+    lengths.set(sequence.code.length - 2, 2);
+    const hasUndefined = sequence.items.some(({ flagsUndefined }) => flagsUndefined !== 0);
     const { memory } = this.#guest;
     this.#guest.trace(sequence, (rip) => {
       const bytes = codeFrom(memory, rip - codeAt);
@@ -122,6 +128,10 @@ class Differential {
       const decoder = new Decoder(sequence.bitness, bytes, DecoderOptions.None);
       const instruction = decoder.decode();
       strange = !isOrdinary(instruction, this.#codes);
+      const offset = rip - codeAt - sequence.codeOffset;
+      const length = lengths.get(offset) ?? 0;
+      const written = sequence.code.subarray(offset, offset + length);
+      if (hasUndefined && Buffer.compare(written, bytes.subarray(0, Math.max(length, 1))) !== 0) strange = true;
       instruction.free();
       decoder.free();
     });
@@ -129,10 +139,7 @@ class Differential {
     return strange;
   }
 
-  /**
-   * Leaves out instructions as long as a difference remains, and describes what is left. undefined: the sequence is
-   * no test, because it comes to instructions of which nothing is said.
-   */
+  /** Leaves out instructions as long as a difference remains, and describes what is left. undefined: it is no test. */
   async report(sequence: Sequence, stepwise: boolean, label: string): Promise<string | undefined> {
     if (this.#isStrange(sequence)) return undefined;
     let removed: ReadonlySet<number> = nothing;

@@ -312,6 +312,14 @@ export function isOrdinary(instruction: Instruction, forms: ReadonlySet<number>)
 
 /** All encodings that sequences in a mode are made of. */
 export function instructionForms(bitness: Bitness): readonly Form[] {
+  const made = formsOf.get(bitness) ?? makeForms(bitness);
+  formsOf.set(bitness, made);
+  return made;
+}
+
+const formsOf = new Map<Bitness, readonly Form[]>();
+
+function makeForms(bitness: Bitness): readonly Form[] {
   const factory = new InstructionInfoFactory();
   const codes = Object.values(Code).filter((code): code is Code => typeof code === "number");
   const forms = codes.flatMap((code) => formOf(code, bitness, factory) ?? []);

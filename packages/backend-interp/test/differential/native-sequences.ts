@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { codeAt, codeSize, imageSize } from "./address-space.ts";
-import { mediaSize, type Outcome, type Sequence } from "./sequence.ts";
+import { mediaAt, mediaSize, type Outcome, type Sequence } from "./sequence.ts";
 
 const requestSize = 1056;
 const outcomeSize = 584;
@@ -24,9 +24,9 @@ export interface NativeOutcome extends Outcome {
 export class NativeSequences {
   readonly #folder = mkdtempSync(join(tmpdir(), "native-sequences-"));
   readonly #child: ChildProcess;
-  #received: Uint8Array[] = [];
-  #receivedLength = 0;
-  #wanted: { readonly enough: (length: number) => boolean; readonly resolve: () => void } | undefined;
+  #received = Buffer.alloc(1 << 20);
+  #length = 0;
+  #wake: () => void = () => undefined;
   #ended = "";
 
   constructor() {
@@ -37,8 +37,14 @@ export class NativeSequences {
     });
     this.#child = spawn(program, { stdio: ["pipe", "pipe", "inherit"] });
     this.#child.stdout?.on("data", (chunk: Uint8Array) => {
-      this.#received.push(chunk);
-      this.#receivedLength += chunk.length;
+      const length = this.#length + chunk.length;
+      if (length > this.#received.length) {
+        const larger = Buffer.alloc(2 * length);
+        larger.set(this.#received.subarray(0, this.#length));
+        this.#received = larger;
+      }
+      this.#received.set(chunk, this.#length);
+      this.#length = length;
       this.#wake();
     });
     this.#child.on("exit", (status, signal) => {
@@ -47,13 +53,6 @@ export class NativeSequences {
     });
     // What it did not read is told by its end.
     this.#child.stdin?.on("error", () => undefined);
-  }
-
-  #wake(): void {
-    const wanted = this.#wanted;
-    if (wanted === undefined || (this.#ended === "" && !wanted.enough(this.#receivedLength))) return;
-    this.#wanted = undefined;
-    wanted.resolve();
   }
 
   /** Executes sequences, all of which find the image in memory. */
@@ -80,36 +79,31 @@ export class NativeSequences {
     view.setUint32(offset, kind.flush, true);
     this.#child.stdin?.write(input);
     // Outcomes are as long as memory has changed.
-    let checked = 0;
-    let known = 0;
-    let bytes = new Uint8Array(0);
-    while (checked < sequences.length) {
-      bytes = await this.#receive((length) => length >= known + outcomeSize);
-      const found = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-      while (checked < sequences.length && known + outcomeSize <= bytes.length) {
-        const end = known + outcomeSize + 16 * found.getUint32(known + 12, true);
-        if (end > bytes.length) break;
-        known = end;
-        checked++;
+    let whole = 0;
+    let end = 0;
+    for (;;) {
+      while (whole < sequences.length && end + outcomeSize <= this.#length) {
+        const next = end + outcomeSize + 16 * this.#received.readUInt32LE(end + 12);
+        if (next > this.#length) break;
+        end = next;
+        whole++;
       }
-      if (checked < sequences.length) await this.#receive((length) => length > bytes.length);
+      if (whole === sequences.length) break;
+      await this.#more();
     }
-    this.#received = [];
-    this.#receivedLength = 0;
+    const bytes = Uint8Array.from(this.#received.subarray(0, end));
+    this.#length = 0;
     return parseOutcomes(bytes, sequences.length);
   }
 
-  async #receive(enough: (length: number) => boolean): Promise<Uint8Array<ArrayBuffer>> {
-    if (!enough(this.#receivedLength)) {
+  /** Waits until more has been received. */
+  async #more(): Promise<void> {
+    if (this.#ended === "") {
       await new Promise<void>((resolve) => {
-        this.#wanted = { enough, resolve };
-        this.#wake();
+        this.#wake = resolve;
       });
     }
-    if (!enough(this.#receivedLength)) throw new Error(this.#ended);
-    const whole = Uint8Array.from(Buffer.concat(this.#received, this.#receivedLength));
-    this.#received = [whole];
-    return whole;
+    if (this.#ended !== "") throw new Error(this.#ended);
   }
 
   [Symbol.dispose](): void {
@@ -128,6 +122,9 @@ function parseOutcomes(bytes: Uint8Array<ArrayBuffer>, count: number): NativeOut
     const differences = view.getUint32(offset + 12, true);
     const signal = view.getUint32(offset, true);
     const changes = start + outcomeSize;
+    const media = bytes.subarray(offset + outcomeAt.media, offset + outcomeAt.media + mediaSize);
+    // Not compared: the last x87 instruction, and which bits MXCSR has.
+    media.fill(0, 6, mediaAt.mxcsr).fill(0, mediaAt.mxcsr + 4, mediaAt.stack);
     outcomes.push({
       vector: view.getUint32(offset + 4, true),
       errorCode: view.getUint32(offset + 8, true),
@@ -135,7 +132,7 @@ function parseOutcomes(bytes: Uint8Array<ArrayBuffer>, count: number): NativeOut
       rip: view.getBigUint64(offset + outcomeAt.rip, true),
       flags: view.getUint32(offset + outcomeAt.flags, true),
       faultAddress: view.getBigUint64(offset + outcomeAt.faultAddress, true),
-      media: bytes.subarray(offset + outcomeAt.media, offset + outcomeAt.media + mediaSize),
+      media,
       differences: new BigUint64Array(bytes.buffer.slice(changes, changes + 16 * differences)),
       endless: signal === signals.alarm,
       systemCall: signal === signals.systemCall,

@@ -49,6 +49,7 @@ function catalogueOf(forms: readonly Form[]): Catalogue {
   return units;
 }
 
+const segments = [0x65, 0x26, 0x2e, 0x36, 0x3e] as const;
 const shifts: ReadonlySet<string> = new Set(["Shl", "Sal", "Shr", "Sar"]);
 const rotates: ReadonlySet<string> = new Set(["Rol", "Ror", "Rcl", "Rcr"]);
 const carry = 1;
@@ -60,7 +61,7 @@ export class SequenceGenerator {
   readonly random: FastRandom;
   /** iced-x86's codes of the instructions in sequences. */
   readonly codes: ReadonlySet<number>;
-  readonly #isAmd: boolean;
+  readonly isAmd: boolean;
   readonly #catalogues: Readonly<Record<Bitness, Catalogue>>;
   bitness: Bitness = 64;
   writer: InstructionWriter;
@@ -74,7 +75,7 @@ export class SequenceGenerator {
   /** `isAmd`: also what other makers' processors may do differently. */
   constructor(random: FastRandom, isAmd: boolean) {
     this.random = random;
-    this.#isAmd = isAmd;
+    this.isAmd = isAmd;
     // What x87 instructions leave undefined in the status word differs between makers.
     const portable = (form: Form) => isAmd || !/^(Fnstsw|Fldcw|Arpl)$/.test(form.mnemonic);
     const forms = { 32: instructionForms(32).filter(portable), 64: instructionForms(64).filter(portable) };
@@ -125,7 +126,7 @@ export class SequenceGenerator {
     const words = new Uint32Array(mediaSize / 4);
     const media = new Uint8Array(words.buffer);
     const view = new DataView(words.buffer);
-    const masked = !this.#isAmd || random.chance(0.9) ? 0x3f : random.below(0x40);
+    const masked = !this.isAmd || random.chance(0.9) ? 0x3f : random.below(0x40);
     view.setUint16(mediaAt.control, masked | 0x40 | (random.below(4) << 10) | (random.pick([0, 2, 3, 3]) << 8), true);
     view.setUint16(mediaAt.status, random.below(8) << 11, true);
     media[mediaAt.tags] = random.chance(0.6) ? 0xff : random.below(256);
@@ -221,6 +222,8 @@ export class SequenceGenerator {
     const prefixes: number[] = [];
     if (form.repeat !== "none") {
       if (!this.#prepareString(form, prefixes)) return false;
+      // The segment of the source; GS leads elsewhere.
+      if (random.chance(0.06)) prefixes.push(random.pick(this.bitness === 64 ? segments : segments.slice(1)));
       writer.form(form, { prefixes }, this.apply(stringEffects(form, prefixes)), false);
       return true;
     }
@@ -463,7 +466,7 @@ function refineByCount(form: Form, immediate: number, effects: Effects): Effects
 function stringEffects(form: Form, prefixes: readonly number[]): Effects {
   const { flagsRead, flagsWritten } = form;
   if (form.repeat !== "conditional") return { flagsRead, flagsWritten: 0, flagsUndefined: 0 };
-  return prefixes.length === 0
+  return !prefixes.some((prefix) => prefix >= 0xf2)
     ? { flagsRead, flagsWritten, flagsUndefined: 0 }
     : { flagsRead, flagsWritten: 0, flagsUndefined: 0, interruptible: true };
 }

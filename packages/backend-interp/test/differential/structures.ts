@@ -37,6 +37,11 @@ function conditionalJump(generator: SequenceGenerator): void {
   const condition = random.below(16);
   generator.define(conditionFlags[condition >> 1] as number);
   const effects = { ...noEffects, flagsRead: conditionFlags[condition >> 1] as number };
+  if (generator.isAmd && random.chance(0.01)) {
+    // With an operand size of 16 bits AMD processors jump to an address of 16 bits, and Intel's do not know it.
+    writer.raw(effects, 0x66, 0x0f, 0x80 | condition, random.below(256), random.below(256));
+    return;
+  }
   const land = random.chance(0.7)
     ? writer.jump(effects, 1, 0x70 | condition)
     : writer.jump(effects, 4, 0x0f, 0x80 | condition);
