@@ -26,3 +26,20 @@ test.for([1, 2, 3, 4])(
     expect(result.passedOver).toBeLessThan(result.sequences / 100);
   },
 );
+
+test("a wrong result is found, and made short", async () => {
+  const { reports } = await runDifferential({
+    seed: 1,
+    batches: 1,
+    mostReports: 2,
+    tamper: ({ code }, { registers }) => {
+      const isPopcnt = (byte: number, at: number) => byte === 0x0f && code[at + 1] === 0xb8 && code[at - 1] === 0xf3;
+      if (code.some(isPopcnt)) registers[0] = (registers[0] as number) ^ 1;
+    },
+  });
+  expect(reports).toHaveLength(2);
+  for (const report of reports) {
+    expect(report).toMatch(/^seed 1, batch 0, sequence \d+: (32|64)-bit code\n( {2}.* popcnt .*\n)+ starts with\n/);
+    expect(report).toMatch(/\n {2}rax: expected [0-9a-f]{16}, got [0-9a-f]{16}$/);
+  }
+});

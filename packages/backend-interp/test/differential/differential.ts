@@ -8,7 +8,7 @@ import { codeFrom, placeCode, randomImage, removeCode } from "./image.ts";
 import { isOrdinary } from "./instruction-forms.ts";
 import { type NativeOutcome, NativeSequences } from "./native-sequences.ts";
 import { describeSequence } from "./report.ts";
-import { type Sequence, undefinedFlags, withoutGroups } from "./sequence.ts";
+import { type Outcome, type Sequence, undefinedFlags, withoutGroups } from "./sequence.ts";
 import { SequenceGenerator } from "./sequence-generator.ts";
 
 /** What a run is to do. */
@@ -21,6 +21,8 @@ export interface DifferentialOptions {
   readonly batchSize?: number;
   /** Ends with so many differences. */
   readonly mostReports?: number;
+  /** Changes what the interpreter did: for a test of the comparison itself. */
+  readonly tamper?: (sequence: Sequence, outcome: Outcome) => void;
   readonly onReport?: (report: string) => void;
   readonly onBatch?: (sofar: DifferentialResult) => void;
 }
@@ -53,12 +55,17 @@ class Differential {
   readonly #native = new NativeSequences();
   readonly #guest = new GuestSequences();
   readonly #host: HostFacts = { isAmd: readFileSync("/proc/cpuinfo", "utf8").includes("AuthenticAMD") };
+  readonly #tamper: NonNullable<DifferentialOptions["tamper"]>;
   readonly #expected = new Uint8Array(imageSize);
   readonly #expectedCells = new BigUint64Array(this.#expected.buffer);
   #image: Uint8Array = this.#expected;
   #codes: ReadonlySet<number> = new Set();
   /** What is where the last sequence ended, if that is in the pages of code. */
   #endBytes: Uint8Array = new Uint8Array(0);
+
+  constructor(tamper: DifferentialOptions["tamper"]) {
+    this.#tamper = tamper ?? (() => undefined);
+  }
 
   batch(seed: number, number: number, size: number): Batch {
     const random = new FastRandom(Math.imul(seed, 0x9e3779b1) + number);
@@ -82,6 +89,7 @@ class Differential {
   /** What differs when the interpreter executes a sequence. */
   compare(sequence: Sequence, removed: ReadonlySet<number>, wanted: NativeOutcome, stepwise: boolean): string[] {
     const actual = this.#guest.run(sequence, stepwise);
+    this.#tamper(sequence, actual);
     const found = differences(sequence, removed, wanted, actual, this.#host);
     const { memory } = this.#guest;
     const cells = wanted.differences;
@@ -179,7 +187,7 @@ function describeMemory(wanted: Uint8Array, actual: Uint8Array): string[] {
 /** Compares until the options say that it is enough. */
 export async function runDifferential(options: DifferentialOptions): Promise<DifferentialResult> {
   const { seed, batches = Number.POSITIVE_INFINITY, until = () => false, batchSize = 2000, mostReports = 5 } = options;
-  using differential = new Differential();
+  using differential = new Differential(options.tamper);
   const result: DifferentialResult = { sequences: 0, instructions: 0, passedOver: 0, vectors: new Map(), reports: [] };
   let next: Batch | undefined = differential.batch(seed, 0, batchSize);
   while (next !== undefined && result.reports.length < mostReports) {
