@@ -205,14 +205,18 @@ export async function runDifferential(options: DifferentialOptions): Promise<Dif
         result.passedOver++;
         return;
       }
-      if (differential.compare(sequence, nothing, wanted, false).length > 0)
+      const start = differential.executed;
+      if (differential.compare(sequence, nothing, wanted, false).length > 0) {
         suspicious.push({ index, stepwise: false });
-      else if (
-        index % stepEvery === 0 &&
-        !wanted.endless &&
-        differential.compare(sequence, nothing, wanted, true).length > 0
-      ) {
-        suspicious.push({ index, stepwise: true });
+      } else if (index % stepEvery === 0 && !wanted.endless) {
+        const inBlocks = differential.executed - start;
+        const differs = differential.compare(sequence, nothing, wanted, true).length > 0;
+        const oneByOne = differential.executed - start - inBlocks;
+        if (differs) suspicious.push({ index, stepwise: true });
+        if (oneByOne !== inBlocks) {
+          const label = `seed ${seed}, batch ${number}, sequence ${index}`;
+          result.reports.push(`${label}: counts ${inBlocks} instructions in blocks, but ${oneByOne} one by one`);
+        }
       }
     });
     result.instructions = differential.executed;

@@ -49,7 +49,8 @@ function catalogueOf(forms: readonly Form[]): Catalogue {
   return units;
 }
 
-const segments = [0x65, 0x26, 0x2e, 0x36, 0x3e] as const;
+/** Overrides of a string's source. NOTE: at the end of a flat SS there is #SS. */
+const segments = { 32: [0x26, 0x2e, 0x3e], 64: [0x65, 0x26, 0x2e, 0x36, 0x3e] } as const;
 const shifts: ReadonlySet<string> = new Set(["Shl", "Sal", "Shr", "Sar"]);
 const rotates: ReadonlySet<string> = new Set(["Rol", "Ror", "Rcl", "Rcr"]);
 const carry = 1;
@@ -223,13 +224,14 @@ export class SequenceGenerator {
     if (form.repeat !== "none") {
       if (!this.#prepareString(form, prefixes)) return false;
       // The segment of the source; GS leads elsewhere.
-      if (random.chance(0.06)) prefixes.push(random.pick(this.bitness === 64 ? segments : segments.slice(1)));
+      if (random.chance(0.06)) prefixes.push(random.pick(segments[this.bitness]));
       writer.form(form, { prefixes }, this.apply(stringEffects(form, prefixes)), false);
       return true;
     }
     const operands = this.#operands(form);
-    // ARPL reads before it is refused as a write to the code segment.
-    if (form.mnemonic === "Arpl" && operands.address?.prefixes.includes(0x2e) === true) return false;
+    // What is not allowed to be written in the code segment is refused after ARPL's read, and after a pending #MF.
+    const refusedLater = form.mnemonic === "Arpl" || form.unit === "x87" || form.unit === "mmx";
+    if (refusedLater && operands.address?.prefixes.includes(0x2e) === true) return false;
     const immediate = operands.immediate?.[0];
     this.#prepare(form, operands);
     const plainRex = this.bitness === 64 && random.chance(0.04) && !usesHighByte(operands);
