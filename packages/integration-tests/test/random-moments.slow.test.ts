@@ -16,7 +16,7 @@ import { busyboxInitramfs, guestAssets } from "../../../tools/guest-assets.ts";
 import { type ScratchMachine, scratchFolder, scratchMachine } from "./scratch.ts";
 
 /** How often the load repeats itself: long enough for the number of checkpoints that a test asks for. */
-const rounds = { sameProcess: 300, newProcesses: 60 };
+const rounds = { sameProcess: 300, newProcesses: 40 };
 
 const init = (count: number): string => `#!/bin/busybox sh
 /self-check ${count}
@@ -119,11 +119,17 @@ describe("checkpoints at random moments, from the first instruction of the boot 
     let text = "";
     let part = 0;
     for (;;) {
-      await Promise.race([process.ended, new Promise((resolve) => setTimeout(resolve, 10 + random() * 150))]);
+      await Promise.race([process.ended, new Promise((resolve) => setTimeout(resolve, 30 + random() * 200))]);
       try {
         await process.command("migrate_set_parameter mode cpr-reboot");
         await process.command("migrate_set_capability x-ignore-shared on");
-        expect(await process.command(`migrate file:${machine.state}`)).toBe("");
+        const answer = await process.command(`migrate file:${machine.state}`);
+        if (answer.startsWith("Migration cancelled")) {
+          // The guest powered off while it was being saved.
+          expect((await process.ended).status).toBe(0);
+          break;
+        }
+        expect(answer).toBe("");
       } catch (error) {
         if (!(error instanceof Error && error.message.startsWith("cpr ended (status 0)"))) throw error;
         break;
@@ -139,6 +145,6 @@ describe("checkpoints at random moments, from the first instruction of the boot 
     }
     text += consoleText(machine, part);
     expect(text.replaceAll("\r", "")).toContain(`\n${expected}\n`);
-    expect(part).toBeGreaterThan(30);
+    expect(part).toBeGreaterThan(20);
   });
 });
