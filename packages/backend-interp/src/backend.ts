@@ -1,17 +1,17 @@
 /// <reference lib="dom" />
 // NOTE: the reference brings the types of WebAssembly, which TypeScript declares with the browser's interfaces.
-import type {
-  Backend,
-  BackendAvailability,
-  BackendSupports,
-  Execution,
-  ExecutionContext,
-  ProcessorModel,
-  RamAllocation,
+import {
+  type Backend,
+  type BackendAvailability,
+  type BackendSupports,
+  type Execution,
+  type ExecutionContext,
+  findProcessorModel,
+  type RamAllocation,
 } from "@cpr/core";
 import { interpreterErrors } from "./errors.ts";
 import type { RamAddress } from "./imports.ts";
-import { processorModels } from "./system/cpu-model.ts";
+import { providedModels } from "./system/cpu-model.ts";
 
 const wasmPage = 0x1_0000;
 /** What a memory with 32-bit addresses can hold. */
@@ -38,12 +38,12 @@ export class InterpreterBackend implements Backend {
   readonly name = "interp";
   readonly preference = 10;
   readonly supports: BackendSupports = {
-    inKernelIrqchip: false,
+    kernelIrqchip: "off",
     maximumProcessors: 1,
     maximumRam,
     dirtyLog: false,
   };
-  readonly processorModels: readonly ProcessorModel[] = processorModels.map(({ name }) => ({ name }));
+  readonly processorModels: readonly string[] = providedModels;
 
   async probe(): Promise<BackendAvailability> {
     return WebAssembly.validate(twoMemories)
@@ -79,10 +79,9 @@ export class InterpreterBackend implements Backend {
 
   async createExecution(context: ExecutionContext): Promise<Execution> {
     const { processorModel, processorCount, allocation: ram } = context;
-    const features = processorModels.find(({ name }) => name === processorModel);
-    if (features === undefined) {
-      const known = processorModels.map(({ name }) => name);
-      throw interpreterErrors.ERR_CPR_INTERP_MODEL({ model: processorModel, known });
+    const model = this.processorModels.includes(processorModel) ? findProcessorModel(processorModel) : undefined;
+    if (model === undefined) {
+      throw interpreterErrors.ERR_CPR_INTERP_MODEL({ model: processorModel, known: this.processorModels });
     }
     if (processorCount !== 1) {
       throw interpreterErrors.ERR_CPR_INTERP_PROCESSORS({ count: processorCount });
@@ -93,7 +92,7 @@ export class InterpreterBackend implements Backend {
       ram: handle.memory,
       ramSize: handle.size,
       ramAddress: addressOf(handle.size),
-      features,
+      model,
     });
   }
 }

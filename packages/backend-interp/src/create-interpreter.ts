@@ -1,10 +1,10 @@
 /// <reference lib="dom" />
 // NOTE: the reference brings the types of WebAssembly, which TypeScript declares with the browser's interfaces.
-import type { Execution, ExecutionContext } from "@cpr/core";
+import type { Execution, ExecutionContext, ProcessorModel } from "@cpr/core";
 import { coreInstantiator } from "./core-instance.ts";
 import { InterpreterExecution } from "./execution.ts";
 import type { RamAddress } from "./imports.ts";
-import type { ProcessorFeatures } from "./system/cpu-model.ts";
+import { featuresOf } from "./system/cpu-model.ts";
 import { Processor } from "./system/processor.ts";
 
 /** What the interpreter is made for, beside what every backend is told. */
@@ -12,13 +12,13 @@ export interface InterpreterOptions {
   readonly ram: WebAssembly.Memory;
   readonly ramSize: number;
   readonly ramAddress: RamAddress;
-  readonly features: ProcessorFeatures;
+  readonly model: ProcessorModel;
 }
 
 /** Makes a VM's only vCPU and what executes it. */
 export async function createInterpreter(context: ExecutionContext, options: InterpreterOptions): Promise<Execution> {
-  const { memory, bus, clock } = context;
-  const { ram, ramSize, ramAddress, features } = options;
+  const { memory, bus, clock, processorCount, tscFrequency } = context;
+  const { ram, ramSize, ramAddress, model } = options;
   const processor = new Processor({
     index: 0,
     ram,
@@ -26,7 +26,8 @@ export async function createInterpreter(context: ExecutionContext, options: Inte
     regions: memory.regions,
     bus,
     clock,
-    features,
+    features: featuresOf(model, { index: 0, count: processorCount }),
+    tscFrequency,
     instantiate: await coreInstantiator(ramAddress),
   });
   return new InterpreterExecution(context, processor);

@@ -6,7 +6,7 @@ import {
   serializeError,
 } from "@cpr/core";
 import type { Processor } from "./system/processor.ts";
-import { restoreProcessor, saveProcessor } from "./system/processor-checkpoint.ts";
+import { checkProcessor, restoreProcessor, saveProcessor } from "./system/processor-checkpoint.ts";
 
 /** Milliseconds that the guest executes before the machine thread looks at its messages. */
 const turn = 1;
@@ -79,6 +79,10 @@ export class InterpreterExecution implements Execution {
 
   saveProcessor(_processor: number): ProcessorState {
     return saveProcessor(this.#processor);
+  }
+
+  checkProcessor(_processor: number, state: ProcessorState): void {
+    checkProcessor(this.#processor, state);
   }
 
   restoreProcessor(_processor: number, state: ProcessorState): void {

@@ -55,7 +55,7 @@ export function planRun(options: RunOptions, consoleSink: CharacterSink): RunPla
       memoryObjects: options.object.map((text) => parseMemoryObject(text)),
       ...(properties["memory-backend"] === undefined ? {} : { ramObject: properties["memory-backend"] }),
       ...backendOf(options, properties),
-      ...(options.cpu === undefined ? {} : { processorModel: options.cpu }),
+      ...(options.cpu === undefined ? {} : parseProcessor(options.cpu)),
       machine: {
         machine: type,
         processorCount: parseProcessorCount(options.smp),
@@ -96,6 +96,16 @@ function parseMachine(text: string): { type: string; properties: Readonly<Record
 function backendOf(options: RunOptions, machine: Readonly<Record<string, string>>): { backend?: string } {
   const name = options.accel?.split(",", 1)[0] ?? (options.enableKvm === true ? "kvm" : machine.accel);
   return name === undefined ? {} : { backend: name };
+}
+
+function parseProcessor(text: string): { processorModel: string; tscFrequency?: number } {
+  const match = /^([^,]+)(?:,tsc-frequency=([1-9]\d{6,10}))?$/.exec(text);
+  if (match === null) {
+    const expected = "a CPU model and the property tsc-frequency=HZ";
+    throw cliErrors.ERR_CPR_OPTION_VALUE({ option: "cpu", value: text, expected });
+  }
+  const [, processorModel = "", frequency] = match;
+  return { processorModel, ...(frequency === undefined ? {} : { tscFrequency: Number(frequency) }) };
 }
 
 function parseProcessorCount(text: string): number {

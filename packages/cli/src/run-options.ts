@@ -44,7 +44,7 @@ export function createRunCommand(): Command {
     .option("-M, --machine <type[,key=value]>", "machine type; memory-backend=ID chooses the guest's RAM", "pc")
     .option("--accel <name>", "execution backend; default: the best that works on this host")
     .option("--enable-kvm", "the same as -accel kvm")
-    .option("--cpu <model>", "CPU model; default: the backend's first")
+    .option("--cpu <model[,key=value]>", "CPU model, and tsc-frequency=HZ; default: the backend's first")
     .option("--smp <number>", "number of vCPUs", "1")
     .option("--kernel <file>", "Linux kernel: bzImage, or ELF with a PVH entry")
     .option("--initrd <file>", "initial RAM disk")

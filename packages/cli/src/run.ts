@@ -18,6 +18,9 @@ export async function run(options: RunOptions, thread?: Worker): Promise<number>
       monitor.catch(() => undefined);
     },
   });
+  for (const notice of machine.notices) {
+    process.stderr.write(`cpr: ${notice}\n`);
+  }
   machine.on((event) => {
     if (event.event === "INTERNAL_ERROR" || event.event === "GUEST_PANICKED") {
       process.stderr.write(`${event.event}\n${event.report}\n`);

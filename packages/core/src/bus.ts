@@ -6,6 +6,18 @@ export interface BusHandler {
   /** `offset` counts from the start of the claimed range. */
   read(offset: number, size: AccessSize): number;
   write(offset: number, size: AccessSize, value: number): void;
+  /**
+   * Writes are signals: neither value nor width matter, several may become one, and they may arrive a little later.
+   * A backend may then take them without stopping the guest (KVM api.rst, KVM_IOEVENTFD) and give the value 0.
+   */
+  readonly doorbell?: true;
+}
+
+/** A doorbell that was claimed. */
+export interface Doorbell {
+  readonly address: number;
+  /** Tells its owner of one or more writes. */
+  ring(): void;
 }
 
 /** An address space that devices claim ranges of. */
@@ -20,6 +32,8 @@ export interface BusSpace {
   read(address: number, size: AccessSize): number;
   /** A write that nobody claims has no effect. */
   write(address: number, size: AccessSize, value: number): void;
+  /** Every address of a range whose handler is a {@link BusHandler.doorbell}. */
+  doorbells(): readonly Doorbell[];
 }
 
 /** Both address spaces of a PC in which devices answer. */
@@ -64,6 +78,17 @@ export class ClaimedSpace implements BusSpace {
     if (claim !== undefined) {
       claim.handler.write(address - claim.base, size, value);
     }
+  }
+
+  doorbells(): readonly Doorbell[] {
+    return this.#claims
+      .filter(({ handler }) => handler.doorbell === true)
+      .flatMap(({ base, end, handler }) =>
+        Array.from({ length: end - base }, (_, offset) => ({
+          address: base + offset,
+          ring: () => handler.write(offset, 1, 0),
+        })),
+      );
   }
 
   #find(address: number): Claim | undefined {

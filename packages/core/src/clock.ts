@@ -1,8 +1,8 @@
 /**
- * Frequency in Hz at which the guest's time-stamp counter follows the virtual clock on a backend that emulates it: one
- * tick a nanosecond, so that no conversion rounds.
+ * Frequency in Hz of the guest's time-stamp counter where nothing asks for another one: it ticks once a nanosecond of the
+ * virtual clock.
  */
-export const tscFrequency = 1_000_000_000;
+export const defaultTscFrequency = 1_000_000_000;
 
 /** Frequency in Hz that the divide configuration register of the local APIC's timer divides (Intel SDM Vol. 3A §11.5.4). */
 export const apicBusFrequency = 1_000_000_000;

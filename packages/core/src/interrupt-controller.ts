@@ -41,6 +41,8 @@ export interface ApicBus {
    * @param except a local APIC that is passed over, for the shorthand `all excluding self`
    */
   send(message: ApicMessage, except?: LocalApic): void;
+  /** An IOAPIC's pin sends another message from now on, or none while it is masked: for local APICs that want to know before. */
+  route(pin: number, message: ApicMessage | undefined): void;
   /** A local APIC has ended a level-triggered interrupt: IOAPICs look at their pins again. */
   endOfInterrupt(vector: number): void;
 }

@@ -30,13 +30,21 @@ export interface ProcessorInterrupts {
   /** Non-maskable interrupt, INIT or start-up IPI that waits, taken when asked for. */
   takeEvent(): ProcessorEvent | undefined;
   /**
-   * What the guest's time-stamp counter is ahead of the virtual clock's count (`now * tscFrequency`), in ticks, 0 at
-   * first. The execution backend sets it whenever the guest writes IA32_TIME_STAMP_COUNTER or IA32_TSC_ADJUST and when
+   * The guest's time-stamp counter: its frequency, and what it is ahead of the virtual clock's count. The execution
+   * backend sets it before the guest runs, whenever the guest writes IA32_TIME_STAMP_COUNTER or IA32_TSC_ADJUST and when
    * a vCPU's state is restored: IA32_TSC_DEADLINE is compared with the guest's counter. It is the backend's to save.
    */
-  timestampOffset: bigint;
+  timestampCounter: TimestampCounterRate;
   /** Set by the execution backend. */
   onChange: () => void;
+}
+
+/** How a vCPU's time-stamp counter follows the virtual clock: `now * frequency / 10^9 + offset`. */
+export interface TimestampCounterRate {
+  /** In Hz. */
+  readonly frequency: number;
+  /** In ticks. */
+  readonly offset: bigint;
 }
 
 /** What a local APIC can ask of its vCPU beside a maskable interrupt. */

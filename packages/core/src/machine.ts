@@ -16,6 +16,8 @@ export interface MachineOptions {
   readonly processorModel: string;
   /** `-smp`. */
   readonly processorCount: number;
+  /** `-cpu …,tsc-frequency=HZ`: of the guest's time-stamp counter, until a state is restored that says another one. */
+  readonly tscFrequency: number;
   /** `-kernel`: path of a bzImage or ELF file. */
   readonly kernel?: string;
   /** `-initrd`. */

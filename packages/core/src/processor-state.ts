@@ -1,5 +1,6 @@
+import { defaultTscFrequency } from "./clock.ts";
 import { array, bool, bytes, struct, u8, u16, u32, u64 } from "./state/fields.ts";
-import { defineState, type StateOf } from "./state/schema.ts";
+import { defineState, type Fields, type StateOf } from "./state/schema.ts";
 
 /** A segment register with its hidden part (KVM: `kvm_segment`; Intel SDM Vol. 3A §3.4.3). */
 export const segmentState = defineState("cpu/segment", 1, {
@@ -22,12 +23,7 @@ export const msrState = defineState("cpu/msr", 1, { index: u32, value: u64 });
 /** How many MSRs a vCPU's state can hold; unused places have index 0xffffffff. */
 export const msrCapacity = 64;
 
-/**
- * The state of an x86-64 vCPU in backend-neutral form: what every execution backend fills when it saves and takes
- * when it loads. Names follow the Intel SDM; the grouping follows what KVM's ioctls give (KVM api.rst, KVM_GET_REGS,
- * KVM_GET_SREGS, KVM_GET_XSAVE, KVM_GET_VCPU_EVENTS, KVM_GET_MP_STATE, KVM_GET_DEBUGREGS).
- */
-export const processorState = defineState("cpu", 1, {
+const fields = {
   /** RAX RCX RDX RBX RSP RBP RSI RDI R8 … R15: the encoding's order. */
   registers: array(u64, 16),
   rip: u64,
@@ -70,5 +66,29 @@ export const processorState = defineState("cpu", 1, {
       errorCode: u32,
     }),
   ),
-});
+} as const satisfies Fields;
+
+/**
+ * The state of an x86-64 vCPU in backend-neutral form: what every execution backend fills when it saves and takes
+ * when it loads. Names follow the Intel SDM; the grouping follows what KVM's ioctls give (KVM api.rst, KVM_GET_REGS,
+ * KVM_GET_SREGS, KVM_GET_XSAVE, KVM_GET_VCPU_EVENTS, KVM_GET_MP_STATE, KVM_GET_DEBUGREGS).
+ */
+export const processorState = defineState(
+  "cpu",
+  2,
+  {
+    ...fields,
+    /** Frequency of the time-stamp counter in Hz. */
+    tscFrequency: u64,
+    /** What kvmclock told the guest at the moment the VM stopped, in nanoseconds (KVM api.rst, KVM_GET_CLOCK). */
+    systemTime: u64,
+  },
+  {
+    1: {
+      fields,
+      // Only the interpreter had written states by then: its counter followed virtual nanoseconds, and it had no kvmclock.
+      upgrade: (state) => ({ ...state, tscFrequency: BigInt(defaultTscFrequency), systemTime: 0n }),
+    },
+  },
+);
 export type ProcessorState = StateOf<typeof processorState>;

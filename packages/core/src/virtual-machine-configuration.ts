@@ -28,7 +28,9 @@ export interface VirtualMachineConfiguration {
   readonly backend?: string;
   /** `-cpu`; undefined: the backend's default. */
   readonly processorModel?: string;
-  readonly machine: Omit<MachineOptions, "backend" | "processorModel" | "incoming" | "uuid">;
+  /** `-cpu …,tsc-frequency=HZ`; undefined: one that all backends of this host can provide, if there is one. */
+  readonly tscFrequency?: number;
+  readonly machine: Omit<MachineOptions, "backend" | "processorModel" | "tscFrequency" | "incoming" | "uuid">;
   /** `-incoming defer` or `-incoming URI`. */
   readonly incoming?: string;
   /** `-S`: the VM waits in prelaunch for `cont`. */

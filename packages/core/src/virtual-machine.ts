@@ -58,6 +58,8 @@ export interface MigrationSettings {
 export interface VirtualMachine {
   readonly name: string;
   readonly uuid: string | undefined;
+  /** What the user should know about how the VM was made, one sentence each. */
+  readonly notices: readonly string[];
   readonly runState: RunState;
   readonly settings: MigrationSettings;
   /** `stop`. In inmigrate: the VM will not start by itself after the load. */

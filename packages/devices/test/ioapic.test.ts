@@ -47,6 +47,21 @@ describe("ioapic", () => {
     expect(apicBus.messages).toEqual([message, message]);
   });
 
+  it("tells the APIC bus what each pin sends, and when it is masked or reset", () => {
+    program(4, level | 0x34, 0x02);
+    expect([...apicBus.routes]).toEqual([
+      [4, { destination: 2, logical: false, deliveryMode: "fixed", vector: 0x34, trigger: "level" }],
+    ]);
+    write(0x10 + 2 * 4, masked | 0x34);
+    expect(apicBus.routes.size).toBe(0);
+    program(4, 0x35);
+    const saved = ioapic.checkpoint.kind === "state" ? ioapic.checkpoint.save() : {};
+    ioapic.reset();
+    expect(apicBus.routes.size).toBe(0);
+    if (ioapic.checkpoint.kind === "state") ioapic.checkpoint.restore(saved);
+    expect(apicBus.routes.get(4)?.vector).toBe(0x35);
+  });
+
   it("forgets an edge on a masked pin, and sends a level after unmasking", () => {
     program(4, masked | 0x34);
     ioapic.input(4).set(true);

@@ -1,4 +1,4 @@
-import type { ApicMessage, Device, LocalApic } from "@cpr/core";
+import { type ApicMessage, type Device, defaultTscFrequency, type LocalApic } from "@cpr/core";
 import { FakeDeviceContext } from "@cpr/testkit/fakes";
 import { beforeEach, describe, expect, it } from "vitest";
 import { LocalApicModel } from "../src/index.ts";
@@ -138,7 +138,7 @@ describe("local-apic", () => {
       apic.writeRegister(0x320, 0x4_00ec);
       expect(apic.writeMsr(0x6e0, 5_000_000n)).toBe(true);
       expect(context.timers.nextDeadline()).toBe(5_000_000);
-      apic.timestampOffset = 4_000_000n;
+      apic.timestampCounter = { frequency: defaultTscFrequency, offset: 4_000_000n };
       expect(context.timers.nextDeadline()).toBe(1_000_000);
       expect(apic.readMsr(0x6e0)).toBe(5_000_000n);
       context.advance(1_000_000);
@@ -300,7 +300,7 @@ describe("local-apic", () => {
     apic.receive(message(0x51));
     apic.receive(message(0, { deliveryMode: "nmi" }));
     apic.writeRegister(0x320, 0x4_00ec);
-    apic.timestampOffset = 1_000n;
+    apic.timestampCounter = { frequency: defaultTscFrequency, offset: 1_000n };
     apic.writeMsr(0x6e0, 9_000n);
     if (apic.checkpoint.kind !== "state") throw new Error("it has no state");
     const otherContext = new FakeDeviceContext({ properties: { index: 0, apicBus: bus }, clock: context.clock });
@@ -308,7 +308,7 @@ describe("local-apic", () => {
     if (other.checkpoint.kind !== "state") throw new Error("it has no state");
     other.checkpoint.restore(apic.checkpoint.save());
     expect(otherContext.timers.nextDeadline()).toBe(8_000);
-    other.timestampOffset = 1_000n;
+    other.timestampCounter = { frequency: defaultTscFrequency, offset: 1_000n };
     expect(otherContext.timers.nextDeadline()).toBe(8_000);
     expect(other.takeEvent()).toEqual({ kind: "nmi" });
     expect(other.pending()).toBe(false);

@@ -4,6 +4,8 @@ import type { ApicBus, ApicMessage, ExternalInterrupts, LocalApic } from "@cpr/c
 export class RecordingApicBus implements ApicBus {
   readonly messages: ApicMessage[] = [];
   readonly ended: number[] = [];
+  /** What each pin of the IOAPIC sends, as told last. */
+  readonly routes = new Map<number, ApicMessage>();
   readonly apics: LocalApic[] = [];
 
   send(message: ApicMessage, except?: LocalApic): void {
@@ -11,6 +13,11 @@ export class RecordingApicBus implements ApicBus {
     for (const apic of this.apics) {
       if (apic !== except && apic.matches(message)) apic.receive(message);
     }
+  }
+
+  route(pin: number, message: ApicMessage | undefined): void {
+    if (message === undefined) this.routes.delete(pin);
+    else this.routes.set(pin, message);
   }
 
   endOfInterrupt(vector: number): void {

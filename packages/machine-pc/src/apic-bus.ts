@@ -31,6 +31,10 @@ export class PcApicBus implements ApicBus {
     chosen?.receive(message);
   }
 
+  route(): void {
+    // These local APICs need not know of a message before it is sent.
+  }
+
   endOfInterrupt(vector: number): void {
     for (const target of this.#targets) target.endOfInterrupt(vector);
   }

@@ -27,12 +27,6 @@ export const machineErrors = defineErrors({
     message: ({ count, limit }) => `Machine 'pc' has ${limit} serial ports; ${count} were asked for`,
     hint: () => "Leave out some of the -serial options.",
   }),
-  ERR_CPR_INTERRUPT_CONTROLLERS: defineError<{ backend: string }>({
-    category: "refused",
-    when: "The execution backend brings interrupt controllers of its own, which this machine type cannot wire.",
-    message: ({ backend }) => `Machine 'pc' cannot use the interrupt controllers of backend '${backend}'`,
-    hint: () => "Choose another backend with -accel.",
-  }),
   ERR_CPR_DEVICE_CONTRACT: defineError<{ model: string; method: string }>({
     category: "plugin",
     when: "A device model does not have what the board needs to wire it.",

@@ -21,6 +21,9 @@ export const powerPort = { events: 0x600, control: 0x604, timer: 0x608, generalE
 /** Where firmware's tables are: RAM that the memory map reserves. */
 export const firmwareArea = { address: 0xe_0000, size: 0x2_0000 } as const;
 
+/** The port that software writes to for a short delay, or to show how far it got: nothing of the board listens. */
+export const delayPort = 0x80;
+
 const mebibyte = 0x10_0000;
 
 /** The least RAM that holds the first megabyte and something to boot. */

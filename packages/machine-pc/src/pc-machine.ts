@@ -13,10 +13,11 @@ import {
 } from "@cpr/core";
 import { buildAcpiTables } from "./acpi/tables.ts";
 import { type EndOfInterruptTarget, PcApicBus } from "./apic-bus.ts";
+import { BackendApicBus, backendLocalApic } from "./backend-local-apics.ts";
 import { initrdSize, readInitrd, readKernel } from "./boot-files.ts";
 import { machineErrors } from "./errors.ts";
 import { InterruptLines } from "./interrupt-lines.ts";
-import { apicAddress, interrupts, minimumRam, powerPort, serialPorts } from "./layout.ts";
+import { apicAddress, delayPort, interrupts, minimumRam, powerPort, serialPorts } from "./layout.ts";
 
 const randomSeedSize = 32;
 const bootLoader = () => import("./boot-loader.ts");
@@ -66,16 +67,16 @@ class PcMachine implements Machine {
   readonly #ioapicId: number;
 
   constructor(context: MachineContext) {
-    const { options, execution, backend } = context;
-    if (backend.supports.inKernelIrqchip) {
-      throw machineErrors.ERR_CPR_INTERRUPT_CONTROLLERS({ backend: backend.name });
-    }
+    const { options, execution, bus } = context;
     this.#context = context;
     this.#ioapicId = Math.min(options.processorCount, highestIoapicId);
-    const apicBus = new PcApicBus();
+    const { localApics } = execution;
+    const boardBus = new PcApicBus();
+    const apicBus = localApics === undefined ? boardBus : new BackendApicBus(localApics);
     const unwired = (number: number): InterruptLine => {
       throw new RangeError(`an interrupt controller has no use for interrupt line ${number}`);
     };
+    bus.ports.claim("delay-port", delayPort, 1, { read: () => 0xff, write: () => undefined, doorbell: true });
 
     const pic = this.#create("pic-8259", "pic", {}, unwired);
     const picInputs = requirePart<InterruptController>(pic, "pic-8259", "input");
@@ -92,16 +93,17 @@ class PcMachine implements Machine {
       "input",
       "endOfInterrupt",
     );
-    apicBus.attachIoapic(ioapicInputs);
-    const localApics = Array.from({ length: options.processorCount }, (_, index) => {
-      const properties = { index, apicBus, ...(index === 0 ? { external } : {}) };
-      const device = this.#create("local-apic", `local-apic-${index}`, properties, unwired);
-      const apic = requirePart<LocalApic>(device, "local-apic", "receive", "matches", "readRegister", "writeRegister");
-      apicBus.attachLocalApic(apic);
-      execution.attachInterrupts(index, apic);
-      return { device, apic };
-    });
-    this.#claimLocalApics(localApics.map(({ apic }) => apic));
+    let apics: readonly Device[];
+    if (localApics === undefined) {
+      boardBus.attachIoapic(ioapicInputs);
+      apics = this.#createLocalApics(boardBus, external, unwired);
+    } else {
+      localApics.onEndOfInterrupt = (vector) => ioapicInputs.endOfInterrupt(vector);
+      localApics.connectExternal(external);
+      apics = Array.from({ length: options.processorCount }, (_, index) =>
+        backendLocalApic(localApicId(index), localApics, index),
+      );
+    }
 
     const lines = new InterruptLines(picInputs, ioapicInputs);
     const connect = (number: number): InterruptLine => lines.connect(number);
@@ -115,7 +117,7 @@ class PcMachine implements Machine {
     this.devices = [
       pic,
       ioapic,
-      ...localApics.map(({ device }) => device),
+      ...apics,
       this.#create("pit-8254", "pit", { irq: interrupts.timer }, connect),
       this.#create("cmos-rtc", "rtc", { irq: interrupts.clock }, connect),
       this.#create("i8042", "i8042", { irq: interrupts.keyboard }, connect),
@@ -176,6 +178,25 @@ class PcMachine implements Machine {
     });
   }
 
+  /** Local APICs as devices of the board, each attached to its vCPU. */
+  #createLocalApics(
+    apicBus: PcApicBus,
+    external: ExternalInterrupts,
+    connect: (number: number) => InterruptLine,
+  ): readonly Device[] {
+    const { options, execution } = this.#context;
+    const apics = Array.from({ length: options.processorCount }, (_, index) => {
+      const properties = { index, apicBus, ...(index === 0 ? { external } : {}) };
+      const device = this.#create("local-apic", localApicId(index), properties, connect);
+      const apic = requirePart<LocalApic>(device, "local-apic", "receive", "matches", "readRegister", "writeRegister");
+      apicBus.attachLocalApic(apic);
+      execution.attachInterrupts(index, apic);
+      return { device, apic };
+    });
+    this.#claimLocalApics(apics.map(({ apic }) => apic));
+    return apics.map(({ device }) => device);
+  }
+
   /** Every vCPU has its own local APIC at the same address, so the board looks whose turn it is. */
   #claimLocalApics(apics: readonly LocalApic[]): void {
     const { bus, execution } = this.#context;
@@ -193,6 +214,11 @@ class PcMachine implements Machine {
       },
     });
   }
+}
+
+/** The id that a vCPU's local APIC has in the stream, whoever emulates it. */
+function localApicId(index: number): string {
+  return `local-apic-${index}`;
 }
 
 /** A device as what the board needs of it beside {@link Device}. */

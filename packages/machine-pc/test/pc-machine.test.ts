@@ -1,7 +1,7 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { memoryType } from "@cpr/boot-linux";
-import { type Device, type DeviceModel, layOutRam } from "@cpr/core";
+import { type Device, type DeviceModel, layOutRam, localApicState } from "@cpr/core";
 import { describe, expect, it } from "vitest";
 import { PcMachineModel } from "../src/index.ts";
 import { memoryMap } from "../src/memory-map.ts";
@@ -9,6 +9,7 @@ import {
   buildMachine,
   defaultOptions,
   kernelAddress,
+  RecordingLocalApics,
   scratchFolder,
   type TestMachine,
   writeKernel,
@@ -232,6 +233,54 @@ describe("machine pc", () => {
     });
   });
 
+  describe("with local APICs of the backend", () => {
+    it("sends them what the IOAPIC sends, and tells before what it may send", async () => {
+      const localApics = new RecordingLocalApics();
+      const machine = await buildMachine({ localApics, options: { processorCount: 2 } });
+      enableIoapic(machine, 9, 0x8051);
+      expect(localApics.routes.get(9)).toMatchObject({ vector: 0x51, trigger: "level" });
+      machine.bus.ports.write(0x602, 2, 0x0100);
+      machine.machine.powerDown();
+      expect(localApics.sent).toEqual([localApics.routes.get(9)]);
+      localApics.onEndOfInterrupt(0x51);
+      expect(localApics.sent).toHaveLength(2);
+      enableIoapic(machine, 9, 0x1_8051);
+      expect(localApics.routes.has(9)).toBe(false);
+    });
+
+    it("wires the 8259A pair to them", async () => {
+      const localApics = new RecordingLocalApics();
+      const machine = await buildMachine({ localApics });
+      enablePic(machine);
+      machine.bus.ports.write(0x21, 1, 0xfe);
+      machine.bus.ports.write(0x43, 1, 0x34);
+      machine.bus.ports.write(0x40, 1, 0x10);
+      machine.bus.ports.write(0x40, 1, 0);
+      machine.clock.advance(1_000_000);
+      machine.timers.runDue();
+      expect(localApics.external?.requested()).toBe(true);
+    });
+
+    it("resets, saves and restores each under the id that a board's own has", async () => {
+      const localApics = new RecordingLocalApics();
+      const { machine } = await buildMachine({ localApics, options: { processorCount: 2 } });
+      const apics = machine.devices.filter(({ id }) => id.startsWith("local-apic-"));
+      expect(apics.map(({ id }) => id)).toEqual(["local-apic-0", "local-apic-1"]);
+      for (const { reset, checkpoint } of apics) {
+        reset();
+        if (checkpoint.kind === "state") checkpoint.restore(checkpoint.save());
+      }
+      expect(localApics.calls).toEqual(["reset 0", "save 0", "restore 0", "reset 1", "save 1", "restore 1"]);
+      const [own] = (await buildMachine()).machine.devices.filter(({ id }) => id === "local-apic-0");
+      expect(own?.checkpoint.kind === "state" && own.checkpoint.schema).toBe(localApicState);
+    });
+  });
+
+  it("has a port for delays that a backend may take over", async () => {
+    const { bus } = await buildMachine();
+    expect(bus.ports.doorbells().map(({ address }) => address)).toEqual([0x80]);
+  });
+
   it("asks for a reset or shutdown when the guest does", async () => {
     const { bus, requests } = await buildMachine();
     bus.ports.write(0xcf9, 1, 0x0e);
@@ -355,12 +404,6 @@ describe("machine pc", () => {
       const serial = ["1", "2", "3", "4", "5"];
       await expect(model.check({ ...defaultOptions, serial }, 64 * mebibyte)).rejects.toEqual(
         code("ERR_CPR_SERIAL_COUNT", /4 serial ports; 5/),
-      );
-    });
-
-    it("a backend with interrupt controllers of its own", async () => {
-      await expect(buildMachine({ inKernelIrqchip: true })).rejects.toEqual(
-        code("ERR_CPR_INTERRUPT_CONTROLLERS", /'idle'/),
       );
     });
 

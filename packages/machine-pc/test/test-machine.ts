@@ -2,14 +2,20 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
+  type ApicMessage,
+  type BackendLocalApics,
   type Bus,
   type Constructor,
   createBus,
   type DeviceModel,
+  defaultTscFrequency,
   type Execution,
   type ExtensionPoint,
+  type ExternalInterrupts,
   GuestMemory,
+  type LocalApicState,
   layOutRam,
+  localApicState,
   type Machine,
   type MachineContext,
   type MachineOptions,
@@ -42,6 +48,11 @@ class IdleExecution implements Execution {
   readonly restored = new Map<number, ProcessorState>();
   /** Whose accesses reach the bus. */
   processor = 0;
+  readonly localApics?: BackendLocalApics;
+
+  constructor(localApics: BackendLocalApics | undefined) {
+    if (localApics !== undefined) this.localApics = localApics;
+  }
 
   attachInterrupts(processor: number, interrupts: ProcessorInterrupts): void {
     this.interrupts[processor] = interrupts;
@@ -63,6 +74,10 @@ class IdleExecution implements Execution {
     return struct(processorState).decode(new DataView(new ArrayBuffer(processorState.size)), 0);
   }
 
+  checkProcessor(): void {
+    // Takes any.
+  }
+
   restoreProcessor(processor: number, state: ProcessorState): void {
     this.restored.set(processor, state);
   }
@@ -77,6 +92,41 @@ class IdleExecution implements Execution {
 
   async close(): Promise<void> {
     // Nothing is held.
+  }
+}
+
+/** Local APICs of a backend that do nothing but remember. */
+export class RecordingLocalApics implements BackendLocalApics {
+  readonly sent: ApicMessage[] = [];
+  readonly routes = new Map<number, ApicMessage>();
+  readonly calls: string[] = [];
+  external: ExternalInterrupts | undefined;
+  onEndOfInterrupt: (vector: number) => void = () => undefined;
+
+  send(message: ApicMessage): void {
+    this.sent.push(message);
+  }
+
+  route(pin: number, message: ApicMessage | undefined): void {
+    if (message === undefined) this.routes.delete(pin);
+    else this.routes.set(pin, message);
+  }
+
+  connectExternal(external: ExternalInterrupts): void {
+    this.external = external;
+  }
+
+  save(processor: number): LocalApicState {
+    this.calls.push(`save ${processor}`);
+    return struct(localApicState).decode(new DataView(new ArrayBuffer(localApicState.size)), 0);
+  }
+
+  restore(processor: number): void {
+    this.calls.push(`restore ${processor}`);
+  }
+
+  reset(processor: number): void {
+    this.calls.push(`reset ${processor}`);
   }
 }
 
@@ -97,6 +147,7 @@ export const defaultOptions: MachineOptions = {
   backend: "idle",
   processorModel: "max",
   processorCount: 1,
+  tscFrequency: defaultTscFrequency,
   serial: ["serial0"],
   incoming: false,
 };
@@ -105,18 +156,19 @@ export interface TestMachineSetup {
   readonly options?: Partial<MachineOptions>;
   readonly ramSize?: number;
   readonly now?: number;
-  readonly inKernelIrqchip?: boolean;
+  /** The local APICs are the backend's. */
+  readonly localApics?: BackendLocalApics;
   /** Replaces device models of the same name. */
   readonly models?: readonly DeviceModel[];
 }
 
 /** Builds the board on vCPUs that execute nothing. */
 export async function buildMachine(setup: TestMachineSetup = {}): Promise<TestMachine> {
-  const { ramSize = 16 * 2 ** 20, now = 0, inKernelIrqchip = false, models = [] } = setup;
+  const { ramSize = 16 * 2 ** 20, now = 0, localApics, models = [] } = setup;
   const clock = new ManualClock(now);
   const timers = new TimerQueue(clock);
   const bus = createBus();
-  const execution = new IdleExecution();
+  const execution = new IdleExecution(localApics);
   const memory = new GuestMemory(new Uint8Array(ramSize), layOutRam(ramSize));
   const requests: MachineRequest[] = [];
   const characterDevices = new Map<string, RecordingCharacterDevice>();
@@ -125,9 +177,14 @@ export async function buildMachine(setup: TestMachineSetup = {}): Promise<TestMa
     options: { ...defaultOptions, ...setup.options },
     backend: {
       name: "idle",
-      supports: { inKernelIrqchip, maximumProcessors: 16, maximumRam: 2 ** 32, dirtyLog: false },
+      supports: {
+        kernelIrqchip: localApics === undefined ? "off" : "split",
+        maximumProcessors: 16,
+        maximumRam: 2 ** 32,
+        dirtyLog: false,
+      },
       preference: 0,
-      processorModels: [{ name: "max" }],
+      processorModels: ["max"],
       probe: async () => ({ available: true, note: "" }),
       allocateRam: () => ({ bytes: memory.bytes, handle: undefined }),
       adoptRam: () => ({ bytes: memory.bytes, handle: undefined }),

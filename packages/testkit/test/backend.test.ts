@@ -1,4 +1,4 @@
-import type { ExecutionContext, ProcessorState } from "@cpr/core";
+import type { BackendSupports, ExecutionContext, ProcessorState } from "@cpr/core";
 import { afterEach, describe, expect, test } from "vitest";
 import { backendCases, backendCompliance, backendDescriptionCases } from "../src/backend.ts";
 import { patience } from "../src/expectations.ts";
@@ -206,9 +206,9 @@ describe("the backend suite", () => {
   test("notices a backend that describes itself badly", async () => {
     let count = 0;
     class Fickle extends ToyBackend {
-      override readonly processorModels = [{ name: "toy" }, { name: "toy" }];
-      override readonly supports = {
-        inKernelIrqchip: false,
+      override readonly processorModels = ["toy", "toy"];
+      override readonly supports: BackendSupports = {
+        kernelIrqchip: "off",
         maximumProcessors: 1,
         maximumRam: 2 ** (20 + count++),
         dirtyLog: false,

@@ -17,13 +17,13 @@ const instructionsPerSlice = 20_000;
 export class ToyBackend implements Backend {
   readonly name = "toy";
   readonly supports: BackendSupports = {
-    inKernelIrqchip: false,
+    kernelIrqchip: "off",
     maximumProcessors: 1,
     maximumRam: 1 << 24,
     dirtyLog: false,
   };
   readonly preference = 0;
-  readonly processorModels = [{ name: "toy" }];
+  readonly processorModels = ["toy"];
 
   async probe(): Promise<BackendAvailability> {
     return { available: true, note: "a few instructions" };
@@ -100,6 +100,10 @@ export class ToyExecution implements Execution {
 
   saveProcessor(): ProcessorState {
     return structuredClone(this.state);
+  }
+
+  checkProcessor(_processor: number, state: ProcessorState): void {
+    this.check(state);
   }
 
   restoreProcessor(_processor: number, state: ProcessorState): void {

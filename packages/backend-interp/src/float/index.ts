@@ -23,7 +23,6 @@ export {
   restoreXsaveImage,
   saveXsaveImage,
   supportedXcr0,
-  xsaveAreaSize,
 } from "./state-image.ts";
 
 /** The helpers of this folder for a processor. */

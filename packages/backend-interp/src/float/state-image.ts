@@ -7,7 +7,7 @@ import { X87Unit } from "./x87-unit.ts";
 /** The bits of XCR0 that are implemented: x87 and SSE. */
 export const supportedXcr0 = 0b11n;
 /** Bytes of an XSAVE area with these: legacy region and header (CPUID leaf 0xd). */
-export const xsaveAreaSize = 576;
+const xsaveAreaSize = 576;
 /** MXCSR bits that may be set. */
 export const mxcsrMask = 0xffff;
 /** MXCSR after reset and INIT-state restore. */

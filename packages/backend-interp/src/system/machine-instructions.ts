@@ -78,10 +78,8 @@ export function machineHelpers(processor: SystemProcessor): Helpers {
     cpuid: () => {
       const apicBase = modelRegisters.read(msr.apicBase) ?? 0n;
       const [eax, ebx, ecx, edx] = cpuid(processor.features, registers.low(register.rax), registers.low(register.rcx), {
-        apicId: processor.index,
         apicEnabled: (apicBase & 0x800n) !== 0n,
         osXsave: (registers.cr4 & cr4.xsave) !== 0,
-        xcr0: core.u64[xcr0At >> 3] as bigint,
       });
       registers.writeLow(register.rax, eax);
       registers.writeLow(register.rbx, ebx);

@@ -2,6 +2,7 @@ import { cstarAt, fmaskAt, kernelGsBaseAt, lstarAt, starAt } from "../layout.ts"
 import type { CoreMemory } from "../processor-interface.ts";
 import { cr0, efer, segment } from "./architecture.ts";
 import { isCanonical } from "./descriptors.ts";
+import { clockMsr, type ParavirtualClock } from "./paravirtual-clock.ts";
 import type { Registers } from "./registers.ts";
 import type { TimeStampCounter } from "./time-stamp-counter.ts";
 
@@ -88,6 +89,7 @@ export interface ModelRegistersOwner {
   readonly core: CoreMemory;
   readonly registers: Registers;
   readonly timeStamp: TimeStampCounter;
+  readonly paravirtualClock: ParavirtualClock;
   readInterruptsMsr(index: number): bigint | undefined;
   writeInterruptsMsr(index: number, value: bigint): boolean | "fault";
   modeChanged(): void;
@@ -129,12 +131,14 @@ export class ModelSpecificRegisters {
     msr.kernelGsBase,
     msr.tscAdjust,
     ...stored.keys(),
+    ...Object.values(clockMsr),
   ];
 
   reset(): void {
     for (const [index, value] of stored) {
       this.#values.set(index, value);
     }
+    this.#owner.paravirtualClock.reset();
     for (const slot of this.#slots.values()) {
       this.#owner.core.u64[slot >> 3] = 0n;
     }
@@ -170,7 +174,12 @@ export class ModelSpecificRegisters {
       case msr.gsBase:
         return registers.segmentBase(segment.gs);
       default:
-        return this.#owner.readInterruptsMsr(index) ?? this.#values.get(index) ?? constant.get(index);
+        return (
+          this.#owner.readInterruptsMsr(index) ??
+          this.#values.get(index) ??
+          this.#owner.paravirtualClock.read(index) ??
+          constant.get(index)
+        );
     }
   }
 
@@ -206,6 +215,7 @@ export class ModelSpecificRegisters {
       this.#values.set(index, value);
       return true;
     }
+    if (this.#owner.paravirtualClock.write(index, value)) return true;
     if (index === msr.mtrrCapability || index === msr.machineCheckCapability) return false;
     return constant.has(index);
   }

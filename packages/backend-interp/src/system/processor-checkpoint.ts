@@ -8,6 +8,7 @@ import { isCanonical } from "./descriptors.ts";
 import { storeFlags } from "./flags.ts";
 import { xcr0Conflict } from "./machine-instructions.ts";
 import { ModelSpecificRegisters } from "./msr.ts";
+import { clockMsr } from "./paravirtual-clock.ts";
 import { type Activity, activity, type Processor } from "./processor.ts";
 
 /** Index of an unused place in the list of model-specific registers. */
@@ -53,6 +54,8 @@ export function saveProcessor(processor: Processor): ProcessorState {
     xsave: saveXsaveImage(processor),
     msrs,
     tsc: processor.timeStamp.read(),
+    tscFrequency: BigInt(processor.timeStamp.frequency),
+    systemTime: BigInt(processor.paravirtualClock.now),
     // NOTE: after a triple fault the processor would fault again at the same instruction: that is what is saved.
     activity: processor.activity === activity.shutdown ? activity.running : processor.activity,
     interruptShadow: core.u32[interruptShadowAt >> 2] as number,
@@ -69,15 +72,24 @@ export function saveProcessor(processor: Processor): ProcessorState {
 }
 
 /**
+ * Checks whether the processor can be in a state.
+ *
+ * @throws {CprError} if the state is impossible or needs what the interpreter lacks.
+ */
+export function checkProcessor(processor: Processor, state: ProcessorState): void {
+  const problem = findProblem(processor, state);
+  if (problem !== undefined) {
+    throw interpreterErrors.ERR_CPR_INTERP_STATE({ problem });
+  }
+}
+
+/**
  * Puts the processor in a state.
  *
  * @throws {CprError} if the state is impossible or needs what the interpreter lacks; nothing has changed then.
  */
 export function restoreProcessor(processor: Processor, state: ProcessorState): void {
-  const problem = findProblem(processor, state);
-  if (problem !== undefined) {
-    throw interpreterErrors.ERR_CPR_INTERP_STATE({ problem });
-  }
+  checkProcessor(processor, state);
   const { registers, core, modelRegisters } = processor;
   state.registers.forEach((value, index) => {
     registers.write(index, value);
@@ -101,11 +113,16 @@ export function restoreProcessor(processor: Processor, state: ProcessorState): v
     registers.setDebug(debugNumbers[index] as number, value);
   });
   restoreXsaveImage(processor, state.xsave);
+  modelRegisters.reset();
   for (const { index, value } of state.msrs) {
-    if (index !== unusedMsr) modelRegisters.write(index, value);
+    if (index !== unusedMsr && !isClock(index)) modelRegisters.write(index, value);
   }
+  const { timeStamp, paravirtualClock } = processor;
+  const clockValue = (index: number): bigint => state.msrs.find((each) => each.index === index)?.value ?? 0n;
+  paravirtualClock.restore(Number(state.systemTime), clockValue(clockMsr.systemTime), clockValue(clockMsr.wallClock));
   // NOTE: behind the registers, because IA32_TSC_ADJUST is among them, which moves the counter.
-  processor.timeStamp.restore(state.tsc, processor.timeStamp.adjust);
+  timeStamp.frequency = Number(state.tscFrequency);
+  timeStamp.restore(state.tsc, timeStamp.adjust);
   if (processor.interrupts !== undefined) {
     processor.interrupts.taskPriority = Number(state.cr8);
   }
@@ -120,6 +137,10 @@ export function restoreProcessor(processor: Processor, state: ProcessorState): v
   processor.flushTranslations(false);
   processor.code.flush();
   processor.modeChanged();
+}
+
+function isClock(index: number): boolean {
+  return index === clockMsr.systemTime || index === clockMsr.wallClock;
 }
 
 /** CPL: 3 in virtual-8086 mode, 0 in real mode, else the DPL of SS, as VMX has it (Intel SDM Vol. 3C §25.4.1). */
@@ -137,6 +158,7 @@ function findProblem(processor: Processor, state: ProcessorState): string | unde
     segmentProblem(state) ??
     extendedStateProblem(state) ??
     msrProblem(processor, state) ??
+    clockProblem(state) ??
     eventProblem(state)
   );
 }
@@ -199,6 +221,13 @@ function msrProblem({ modelRegisters }: Processor, state: ProcessorState): strin
     if (!modelRegisters.isAllowed(index, value)) return `${name} cannot be 0x${value.toString(16)}`;
   }
   return undefined;
+}
+
+function clockProblem({ tscFrequency, systemTime }: ProcessorState): string | undefined {
+  if (tscFrequency < 1_000_000n || tscFrequency > 100_000_000_000n) {
+    return `the time-stamp counter runs at ${tscFrequency} Hz`;
+  }
+  return systemTime > BigInt(Number.MAX_SAFE_INTEGER) ? "kvmclock is out of range" : undefined;
 }
 
 function eventProblem({ activity: active, interruptShadow, pendingEvent }: ProcessorState): string | undefined {

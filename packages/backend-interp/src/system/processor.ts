@@ -1,4 +1,4 @@
-import type { Bus, ProcessorInterrupts, RamRegion, VirtualClock } from "@cpr/core";
+import { type Bus, defaultTscFrequency, type ProcessorInterrupts, type RamRegion, type VirtualClock } from "@cpr/core";
 import { BlockCache } from "../code-cache.ts";
 import { modeFor } from "../decode/mode.ts";
 import { floatHelpers } from "../float/index.ts";
@@ -23,7 +23,7 @@ import { attribute, flag, segment, vector } from "./architecture.ts";
 import { Breakpoints } from "./breakpoints.ts";
 import { controlRegisterHelpers } from "./control-registers.ts";
 import { createCoreMemory, createRamViews } from "./core-memory.ts";
-import { cpr64v2, type ProcessorFeatures } from "./cpu-model.ts";
+import { defaultFeatures, type ProcessorFeatures } from "./cpu-model.ts";
 import { deliverEvent } from "./event-delivery.ts";
 import { farTransferHelpers } from "./far-transfers.ts";
 import { readFlags, storeFlags } from "./flags.ts";
@@ -37,6 +37,7 @@ import { machineHelpers } from "./machine-instructions.ts";
 import { ModelSpecificRegisters } from "./msr.ts";
 import { nearTransferHelpers } from "./near-transfers.ts";
 import { PageWalker } from "./paging.ts";
+import { ParavirtualClock } from "./paravirtual-clock.ts";
 import { PhysicalMemory } from "./physical-memory.ts";
 import { portHelpers } from "./port-io.ts";
 import { describeRegisters } from "./register-report.ts";
@@ -62,6 +63,8 @@ export interface ProcessorOptions {
   readonly bus: Bus;
   readonly clock: VirtualClock;
   readonly features?: ProcessorFeatures;
+  /** In Hz. */
+  readonly tscFrequency?: number;
   /** Makes the WebAssembly core over the two memories. */
   readonly instantiate: (core: WebAssembly.Memory, ram: WebAssembly.Memory, functions: CoreFunctions) => CoreExports;
 }
@@ -99,6 +102,7 @@ export class Processor implements SystemProcessor {
   readonly code: CodeCache;
   readonly modelRegisters: ModelSpecificRegisters;
   readonly timeStamp: TimeStampCounter;
+  readonly paravirtualClock: ParavirtualClock;
   mode: Mode;
   activity: Activity = activity.running;
   nmiMasked = false;
@@ -126,7 +130,7 @@ export class Processor implements SystemProcessor {
 
   constructor(options: ProcessorOptions) {
     this.index = options.index;
-    this.features = options.features ?? cpr64v2;
+    this.features = options.features ?? defaultFeatures();
     this.bus = options.bus;
     this.clock = options.clock;
     this.core = createCoreMemory();
@@ -135,9 +139,12 @@ export class Processor implements SystemProcessor {
     this.physical = new PhysicalMemory(this.ram, options.regions, options.bus.mmio);
     this.translations = new TranslationBuffer(this.core);
     this.walker = new PageWalker(this.core, this.physical, () => this.code);
-    this.timeStamp = new TimeStampCounter(options.clock, (offset) => {
-      if (this.#interrupts !== undefined) this.#interrupts.timestampOffset = offset;
+    this.timeStamp = new TimeStampCounter(options.clock, (rate) => {
+      if (this.#interrupts !== undefined) this.#interrupts.timestampCounter = rate;
+      this.paravirtualClock.update();
     });
+    this.timeStamp.frequency = options.tscFrequency ?? defaultTscFrequency;
+    this.paravirtualClock = new ParavirtualClock(this);
     this.mode = modeFor(this.core);
     this.#jumpCache = new JumpCache(this.core);
     this.#breakpoints = new Breakpoints(this.registers);
@@ -199,7 +206,7 @@ export class Processor implements SystemProcessor {
   /** `onChange` is called whenever an interrupt may have become pending, also while the processor executes. */
   attachInterrupts(interrupts: ProcessorInterrupts, onChange: () => void): void {
     this.#interrupts = interrupts;
-    interrupts.timestampOffset = this.timeStamp.offset;
+    interrupts.timestampCounter = this.timeStamp.rate;
     interrupts.onChange = () => {
       this.forceReturn();
       onChange();

@@ -1,7 +1,7 @@
+import { processorSignature } from "@cpr/core";
 import { resetFloat } from "../float/index.ts";
 import { interruptShadowAt, xcr0At } from "../layout.ts";
 import { cr0, register, segment } from "./architecture.ts";
-import { signature } from "./cpu-model.ts";
 import { storeFlags } from "./flags.ts";
 import type { SegmentValue } from "./registers.ts";
 import type { SystemProcessor } from "./system-processor.ts";
@@ -17,7 +17,7 @@ export function resetRegisters(processor: SystemProcessor, init: boolean): void 
   for (let index = 0; index < 16; index++) {
     registers.write(index, 0n);
   }
-  registers.write(register.rdx, BigInt(signature));
+  registers.write(register.rdx, BigInt(processorSignature));
   storeFlags(core.u32, 2);
   registers.rip = 0xfff0n;
   for (let index = 0; index < 6; index++) {

@@ -3,6 +3,7 @@ import type { ProcessorCore } from "../processor-interface.ts";
 import type { ProcessorFeatures } from "./cpu-model.ts";
 import type { PagedMemory } from "./linear-memory.ts";
 import type { ModelSpecificRegisters } from "./msr.ts";
+import type { ParavirtualClock } from "./paravirtual-clock.ts";
 import type { PhysicalMemory } from "./physical-memory.ts";
 import type { Registers } from "./registers.ts";
 import type { TimeStampCounter } from "./time-stamp-counter.ts";
@@ -21,6 +22,7 @@ export interface SystemProcessor extends ProcessorCore {
   readonly modelRegisters: ModelSpecificRegisters;
   readonly features: ProcessorFeatures;
   readonly timeStamp: TimeStampCounter;
+  readonly paravirtualClock: ParavirtualClock;
   readonly physical: PhysicalMemory;
   readonly bus: Bus;
   readonly clock: VirtualClock;

@@ -1,21 +1,32 @@
-import { tscFrequency, type VirtualClock } from "@cpr/core";
+import { defaultTscFrequency, type TimestampCounterRate, type VirtualClock } from "@cpr/core";
 
 /** The guest's time-stamp counter: it follows the virtual clock, and what software writes to it (Intel SDM Vol. 3B §18.17). */
 export class TimeStampCounter {
   readonly #clock: VirtualClock;
-  /** Told whenever the counter's distance from the clock has changed. */
-  readonly #onOffset: (offset: bigint) => void;
+  /** Told whenever the counter's distance from the clock or its frequency has changed. */
+  readonly #onRate: (rate: TimestampCounterRate) => void;
+  #frequency = defaultTscFrequency;
   #offset = 0n;
   #adjust = 0n;
 
-  constructor(clock: VirtualClock, onOffset: (offset: bigint) => void) {
+  constructor(clock: VirtualClock, onRate: (rate: TimestampCounterRate) => void) {
     this.#clock = clock;
-    this.#onOffset = onOffset;
+    this.#onRate = onRate;
   }
 
-  /** What the counter is ahead of the clock, in ticks. */
-  get offset(): bigint {
-    return this.#offset;
+  /** In Hz. */
+  get frequency(): number {
+    return this.#frequency;
+  }
+
+  /** Follow it by {@link restore}. */
+  set frequency(frequency: number) {
+    this.#frequency = frequency;
+  }
+
+  /** How the counter follows the clock. */
+  get rate(): TimestampCounterRate {
+    return { frequency: this.#frequency, offset: this.#offset };
   }
 
   read(): bigint {
@@ -44,12 +55,13 @@ export class TimeStampCounter {
     this.#adjust = adjust;
   }
 
+  /** NOTE: a product of floating-point numbers grows with its factors, rounded or not, so the counter never goes backwards. */
   #ticks(): bigint {
-    return BigInt(Math.floor(this.#clock.now() * (tscFrequency / 1e9)));
+    return BigInt(Math.floor(this.#clock.now() * (this.#frequency / 1e9)));
   }
 
   #setOffset(offset: bigint): void {
     this.#offset = BigInt.asIntN(64, offset);
-    this.#onOffset(this.#offset);
+    this.#onRate(this.rate);
   }
 }

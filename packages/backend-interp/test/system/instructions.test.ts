@@ -448,7 +448,7 @@ describe("other instructions", () => {
     guest.resume();
     expect(guest.registers.low(7)).toBe(1_001_000);
     expect(guest.registers.low(0)).toBe(995_000);
-    expect(guest.guest.interrupts.timestampOffset).toBe(995_000n);
+    expect(guest.guest.interrupts.timestampCounter).toEqual({ frequency: 1_000_000_000, offset: 995_000n });
   });
 
   test("code that changes itself executes as it was written", () => {

@@ -72,6 +72,20 @@ export const machineErrors = defineErrors({
     message: ({ model }) => `unable to find CPU model '${model}'`,
     hint: (details) => `The execution backend '${details.backend}' provides: ${details.known.join(", ")}.`,
   }),
+  ERR_CPR_PROCESSOR_FEATURES: defineError<{ backend: string; model: string; missing: readonly string[] }>({
+    category: "host",
+    when: "The execution backend cannot give the guest all features of the CPU model on this host.",
+    message: ({ backend, model, missing }) =>
+      `The execution backend '${backend}' lacks features of CPU model '${model}' here: ${missing.join(", ")}`,
+    hint: () => "Choose a smaller model with `-cpu`, e.g. cpr64-v1, or another backend with `-accel`.",
+  }),
+  ERR_CPR_TSC_FREQUENCY: defineError<{ backend: string; wished: number; only: number }>({
+    category: "host",
+    when: "`-cpu …,tsc-frequency=HZ` asks for a frequency that the execution backend cannot provide on this host.",
+    message: ({ backend, wished, only }) =>
+      `The execution backend '${backend}' runs time-stamp counters at ${only} Hz here, not at ${wished} Hz`,
+    hint: () => "The host's processor cannot scale the counter. Leave tsc-frequency out, or take another backend.",
+  }),
   ERR_CPR_BACKEND_UNAVAILABLE: defineError<{ backend: string; reason: string; remedy?: string | undefined }>({
     category: "host",
     when: "The execution backend does not work on this host.",

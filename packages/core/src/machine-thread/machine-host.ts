@@ -44,6 +44,8 @@ interface StatefulPart {
   readonly instance: number;
   readonly schema: StateSchema;
   save(): Readonly<Record<string, unknown>>;
+  /** What can be said of a state before anything is changed: throws what {@link restore} would. */
+  check?(state: Readonly<Record<string, unknown>>): void;
   restore(state: Readonly<Record<string, unknown>>): void;
 }
 
@@ -87,6 +89,7 @@ export class MachineHost implements MachineControl {
       timers: this.#timers,
       processorModel: options.processorModel,
       processorCount: options.processorCount,
+      tscFrequency: options.tscFrequency,
       onEvent: (event) => this.#executionEvent(event),
     });
     this.#timers.onChange = () => execution.kick();
@@ -170,13 +173,14 @@ export class MachineHost implements MachineControl {
   async prepareLoad(sections: readonly DeviceSection[]): Promise<void> {
     const byName = new Map(sections.map((section) => [`${section.id} ${section.instance}`, section]));
     const prepared: (() => void)[] = [];
-    for (const { id, instance, schema, restore } of this.#statefulParts()) {
+    for (const { id, instance, schema, check, restore } of this.#statefulParts()) {
       const section = byName.get(`${id} ${instance}`);
       if (section === undefined) {
         throw streamErrors.ERR_CPR_STREAM_SECTION_MISSING({ device: id, instance });
       }
       byName.delete(`${id} ${instance}`);
       const state = decodeState(id, schema, section);
+      check?.(state);
       prepared.push(() => restore(state));
     }
     const [unknown] = byName.values();
@@ -261,6 +265,7 @@ export class MachineHost implements MachineControl {
         instance: processor,
         schema: processorState,
         save: () => execution.saveProcessor(processor),
+        check: (state) => execution.checkProcessor(processor, state as ProcessorState),
         restore: (state) => execution.restoreProcessor(processor, state as ProcessorState),
       });
     }

@@ -1,4 +1,3 @@
-import { Backend } from "../backend.ts";
 import { machineErrors } from "../errors/machine-errors.ts";
 import type { Kernel } from "../kernel.ts";
 import { MachineModel, type MachineOptions } from "../machine.ts";
@@ -6,6 +5,7 @@ import type { MemoryObjectOptions } from "../memory-provider.ts";
 import { loadAhead } from "../migration/load-ahead.ts";
 import type { VirtualMachine } from "../virtual-machine.ts";
 import type { VirtualMachineConfiguration } from "../virtual-machine-configuration.ts";
+import { chooseBackend } from "./choose-backend.ts";
 import type { StartedMachine } from "./create-virtual-machine.ts";
 import { GuestRam } from "./guest-ram.ts";
 import { HostedVirtualMachine } from "./hosted-virtual-machine.ts";
@@ -21,18 +21,26 @@ export async function assembleVirtualMachine(
   const { control } = started;
   const object = ramObject(configuration);
   await using opened = new AsyncDisposableStack();
-  const [backend, machineModel] = await Promise.all([
-    chooseBackend(kernel, configuration.backend),
+  const { processorCount } = configuration.machine;
+  const { backend: wished, processorModel: model, tscFrequency: frequency } = configuration;
+  const [{ backend, processorModel, tscFrequency, notice }, machineModel] = await Promise.all([
+    chooseBackend(kernel, {
+      backend: wished,
+      processorModel: model,
+      tscFrequency: frequency,
+      processorCount,
+      incoming: incoming !== undefined,
+    }),
     kernel.get(MachineModel, configuration.machine.machine),
   ]);
   const options: MachineOptions = {
     ...configuration.machine,
     backend: backend.name,
-    processorModel: chooseProcessorModel(backend, configuration.processorModel),
+    processorModel,
+    tscFrequency,
     incoming: incoming !== undefined,
     ...(configuration.uuid === undefined ? {} : { uuid: configuration.uuid }),
   };
-  checkProcessorCount(backend, options.processorCount);
   await machineModel.check(options, object.size);
   const ram = await GuestRam.open(kernel, backend, [object]);
   opened.defer(() => ram.close());
@@ -46,7 +54,8 @@ export async function assembleVirtualMachine(
     uuid: configuration.uuid,
     machine: options.machine,
     backend: backend.name,
-    processor: { model: options.processorModel, count: options.processorCount },
+    processor: { model: processorModel, count: processorCount },
+    notices: notice === undefined ? [] : [notice],
     noReboot: options.noReboot === true,
     incoming: incoming !== undefined,
     control,
@@ -96,41 +105,4 @@ function ramObject({ memoryObjects, ramObject: id, ramSize }: VirtualMachineConf
     throw machineErrors.ERR_CPR_MEMORY_RAM_SIZE({ id: object.id, size: object.size, ramSize });
   }
   return object;
-}
-
-async function chooseBackend(kernel: Kernel, name: string | undefined): Promise<Backend> {
-  if (name !== undefined) {
-    const backend = await kernel.get(Backend, name);
-    const availability = await backend.probe();
-    if (!availability.available) {
-      const { reason, hint } = availability;
-      throw machineErrors.ERR_CPR_BACKEND_UNAVAILABLE({ backend: name, reason, remedy: hint });
-    }
-    return backend;
-  }
-  const reasons: string[] = [];
-  const backends = [...(await kernel.all(Backend))].sort((a, b) => b.preference - a.preference);
-  for (const backend of backends) {
-    const availability = await backend.probe();
-    if (availability.available) {
-      return backend;
-    }
-    reasons.push(`${backend.name}: ${availability.reason}`);
-  }
-  throw machineErrors.ERR_CPR_NO_BACKEND_AVAILABLE({ reasons });
-}
-
-function chooseProcessorModel(backend: Backend, name: string | undefined): string {
-  const known = backend.processorModels.map((model) => model.name);
-  const model = name ?? known[0];
-  if (model === undefined || !known.includes(model)) {
-    throw machineErrors.ERR_CPR_PROCESSOR_MODEL({ backend: backend.name, model: model ?? "", known });
-  }
-  return model;
-}
-
-function checkProcessorCount({ name, supports }: Backend, count: number): void {
-  if (!Number.isInteger(count) || count < 1 || count > supports.maximumProcessors) {
-    throw machineErrors.ERR_CPR_PROCESSOR_COUNT({ backend: name, count, maximum: supports.maximumProcessors });
-  }
 }

@@ -28,6 +28,7 @@ export interface VirtualMachineParts {
   readonly machine: string;
   readonly backend: string;
   readonly processor: { readonly model: string; readonly count: number };
+  readonly notices: readonly string[];
   readonly noReboot: boolean;
   /** The VM waits for an incoming migration. */
   readonly incoming: boolean;
@@ -50,6 +51,7 @@ export class HostedVirtualMachine implements VirtualMachine, MigrationSubject {
   readonly ended: VirtualMachine["ended"];
   readonly machine: string;
   readonly processor: VirtualMachineParts["processor"];
+  readonly notices: readonly string[];
   readonly control: MachineControl;
   readonly ram: GuestRam;
   readonly devices: readonly DeviceDescription[];
@@ -76,6 +78,7 @@ export class HostedVirtualMachine implements VirtualMachine, MigrationSubject {
     this.uuid = parts.uuid;
     this.machine = parts.machine;
     this.processor = parts.processor;
+    this.notices = parts.notices;
     this.control = parts.control;
     this.ram = parts.ram;
     this.devices = parts.devices;

@@ -8,6 +8,7 @@
 import {
   Backend,
   type BackendAvailability,
+  type BackendSupports,
   CprError,
   type Device,
   type DeviceContext,
@@ -97,6 +98,8 @@ class CountingExecution implements Execution {
     return state;
   }
 
+  checkProcessor(): void {}
+
   restoreProcessor(_processor: number, state: ProcessorState): void {
     this.#count = state.registers[0] as bigint;
   }
@@ -117,13 +120,13 @@ class CountingExecution implements Execution {
 export class CountingBackend implements Backend {
   readonly name = "counting";
   readonly preference = 1;
-  readonly supports = {
-    inKernelIrqchip: false,
+  readonly supports: BackendSupports = {
+    kernelIrqchip: "off",
     maximumProcessors: 4,
     maximumRam: 1 << 30,
     dirtyLog: false,
   };
-  readonly processorModels = [{ name: "counter" }, { name: "other" }];
+  readonly processorModels = ["counter", "other"];
 
   async probe(): Promise<BackendAvailability> {
     return { available: true, note: "it counts" };

@@ -1,5 +1,13 @@
-import type { Device, DeviceContext, DeviceModel, InterruptLine, Timer, VirtualClock } from "@cpr/core";
-import { isDeadline, restoreDeadline, saveDeadline } from "../deadline.ts";
+import {
+  type Device,
+  type DeviceContext,
+  type DeviceModel,
+  type InterruptLine,
+  isDeadline,
+  type Timer,
+  type VirtualClock,
+} from "@cpr/core";
+import { restoreDeadline, saveDeadline } from "../deadline.ts";
 import { deviceErrors } from "../errors.ts";
 import { Properties } from "../properties.ts";
 import { stateCheckpoint } from "../state-checkpoint.ts";

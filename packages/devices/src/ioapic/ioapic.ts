@@ -1,4 +1,12 @@
-import type { ApicBus, Device, DeviceContext, DeviceModel, InterruptController, InterruptLine } from "@cpr/core";
+import type {
+  ApicBus,
+  ApicMessage,
+  Device,
+  DeviceContext,
+  DeviceModel,
+  InterruptController,
+  InterruptLine,
+} from "@cpr/core";
 import { deliveryModes } from "../delivery-mode.ts";
 import { deviceErrors } from "../errors.ts";
 import { Properties } from "../properties.ts";
@@ -40,7 +48,7 @@ class PcIoapic implements Device, Ioapic {
   constructor(context: DeviceContext) {
     const properties = new Properties(context);
     this.id = context.id;
-    this.#bus = properties.part<ApicBus>("apicBus", "send", "endOfInterrupt");
+    this.#bus = properties.part<ApicBus>("apicBus", "send", "route", "endOfInterrupt");
     this.#initialId = properties.integer("apicId", 15, 0);
     this.#apicId = this.#initialId;
     this.#inputs = Array.from({ length: pinCount }, (_, pin) => ({
@@ -81,6 +89,7 @@ class PcIoapic implements Device, Ioapic {
     this.#apicId = this.#initialId;
     this.#select = 0;
     this.#entries = maskedEntries();
+    this.#routeAll();
   }
 
   #read(index: number): number {
@@ -111,6 +120,7 @@ class PcIoapic implements Device, Ioapic {
     }
     if ((index & 1) === 1) {
       entry.high = value & 0xff00_0000;
+      this.#route(pin, entry);
       return;
     }
     const before = entry.low;
@@ -119,6 +129,7 @@ class PcIoapic implements Device, Ioapic {
       // An edge-triggered entry has no remote IRR: the guest's way to clear a stuck one.
       entry.low &= ~redirection.remoteRequest;
     }
+    this.#route(pin, entry);
     this.#serviceLevel(pin);
   }
 
@@ -151,21 +162,27 @@ class PcIoapic implements Device, Ioapic {
   }
 
   #send(entry: Entry): void {
-    const level = (entry.low & redirection.level) !== 0;
-    const deliveryMode = deliveryModes[(entry.low >> redirection.deliveryShift) & 7];
-    if (deliveryMode === undefined) {
+    const message = messageOf(entry);
+    if (message === undefined) {
       return;
     }
-    if (level && (deliveryMode === "fixed" || deliveryMode === "lowest-priority")) {
+    if (
+      message.trigger === "level" &&
+      (message.deliveryMode === "fixed" || message.deliveryMode === "lowest-priority")
+    ) {
       entry.low |= redirection.remoteRequest;
     }
-    this.#bus.send({
-      destination: entry.high >>> 24,
-      logical: (entry.low & redirection.logical) !== 0,
-      deliveryMode,
-      vector: entry.low & redirection.vector,
-      trigger: level ? "level" : "edge",
-    });
+    this.#bus.send(message);
+  }
+
+  #route(pin: number, entry: Entry): void {
+    this.#bus.route(pin, (entry.low & redirection.masked) === 0 ? messageOf(entry) : undefined);
+  }
+
+  #routeAll(): void {
+    for (const [pin, entry] of this.#entries.entries()) {
+      this.#route(pin, entry);
+    }
   }
 
   #save(): IoapicState {
@@ -194,7 +211,22 @@ class PcIoapic implements Device, Ioapic {
     this.#select = state.select;
     this.#levels = state.inputs;
     this.#entries = state.entries.map(({ low, high }) => ({ low, high }));
+    this.#routeAll();
   }
+}
+
+/** What a redirection entry makes of its pin's interrupt; undefined if its delivery mode is reserved. */
+function messageOf({ low, high }: Entry): ApicMessage | undefined {
+  const deliveryMode = deliveryModes[(low >> redirection.deliveryShift) & 7];
+  return deliveryMode === undefined
+    ? undefined
+    : {
+        destination: high >>> 24,
+        logical: (low & redirection.logical) !== 0,
+        deliveryMode,
+        vector: low & redirection.vector,
+        trigger: (low & redirection.level) !== 0 ? "level" : "edge",
+      };
 }
 
 function maskedEntries(): Entry[] {

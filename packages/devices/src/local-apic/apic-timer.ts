@@ -1,6 +1,14 @@
-import { apicBusFrequency, type Timer, type Timers, tscFrequency, type VirtualClock } from "@cpr/core";
+import {
+  apicBusFrequency,
+  defaultTscFrequency,
+  localApicTimerDivisor,
+  localApicTimerMode,
+  type Timer,
+  type Timers,
+  type TimestampCounterRate,
+  type VirtualClock,
+} from "@cpr/core";
 import { restoreDeadline, saveDeadline } from "../deadline.ts";
-import { localVector } from "./registers.ts";
 
 const nanosecond = 1_000_000_000;
 
@@ -9,10 +17,10 @@ export type TimerMode = "one-shot" | "periodic" | "tsc-deadline";
 
 /** The mode that a local vector table entry asks for. */
 export function timerMode(entry: number): TimerMode {
-  switch (entry & localVector.timerMode) {
-    case localVector.tscDeadline:
+  switch (entry & localApicTimerMode.mask) {
+    case localApicTimerMode.tscDeadline:
       return "tsc-deadline";
-    case localVector.periodic:
+    case localApicTimerMode.periodic:
       return "periodic";
     default:
       return "one-shot";
@@ -36,7 +44,7 @@ export class ApicTimer {
   #divideConfiguration = 0;
   #initialCount = 0;
   #tscDeadline = 0n;
-  #timestampOffset = 0n;
+  #timestampCounter: TimestampCounterRate = { frequency: defaultTscFrequency, offset: 0n };
 
   constructor(name: string, timers: Timers, clock: VirtualClock, fire: () => void) {
     this.#clock = clock;
@@ -122,12 +130,12 @@ export class ApicTimer {
     }
   }
 
-  get timestampOffset(): bigint {
-    return this.#timestampOffset;
+  get timestampCounter(): TimestampCounterRate {
+    return this.#timestampCounter;
   }
 
-  set timestampOffset(offset: bigint) {
-    this.#timestampOffset = offset;
+  set timestampCounter(rate: TimestampCounterRate) {
+    this.#timestampCounter = rate;
     if (this.#mode === "tsc-deadline") {
       this.#armDeadline();
     }
@@ -151,8 +159,7 @@ export class ApicTimer {
   }
 
   #divisor(): number {
-    const code = (this.#divideConfiguration & 3) | ((this.#divideConfiguration & 8) >> 1);
-    return code === 7 ? 1 : 2 << code;
+    return localApicTimerDivisor(this.#divideConfiguration);
   }
 
   /** Nanoseconds that a count lasts. */
@@ -165,8 +172,8 @@ export class ApicTimer {
       this.#timer.disarm();
       return;
     }
-    const ticks = this.#tscDeadline - this.#timestampOffset;
-    const frequency = BigInt(tscFrequency);
+    const ticks = this.#tscDeadline - this.#timestampCounter.offset;
+    const frequency = BigInt(this.#timestampCounter.frequency);
     const time = ticks <= 0n ? 0 : Number((ticks * BigInt(nanosecond) + frequency - 1n) / frequency);
     this.#timer.arm(Math.min(time, Number.MAX_SAFE_INTEGER));
   }

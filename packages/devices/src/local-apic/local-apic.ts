@@ -1,12 +1,19 @@
-import type {
-  ApicBus,
-  ApicMessage,
-  Device,
-  DeviceContext,
-  DeviceModel,
-  ExternalInterrupts,
-  LocalApic,
-  ProcessorEvent,
+import {
+  type ApicBus,
+  type ApicMessage,
+  apicBase,
+  type Device,
+  type DeviceContext,
+  type DeviceModel,
+  type ExternalInterrupts,
+  type LocalApic,
+  type LocalApicState,
+  localApicProblem,
+  localApicState,
+  localVectors,
+  type ProcessorEvent,
+  localApicRegister as register,
+  type TimestampCounterRate,
 } from "@cpr/core";
 import { deliveryModes } from "../delivery-mode.ts";
 import { deviceErrors } from "../errors.ts";
@@ -15,18 +22,7 @@ import { stateCheckpoint } from "../state-checkpoint.ts";
 import { ApicTimer, timerMode } from "./apic-timer.ts";
 import { isDestination, x2apicLogicalId } from "./destination.ts";
 import { decodeCommand, writableCommand } from "./interrupt-command.ts";
-import {
-  apicBase,
-  errorStatus,
-  localVector,
-  localVectors,
-  msr,
-  register,
-  spurious,
-  vectorTable,
-  version,
-} from "./registers.ts";
-import { type LocalApicState, localApicState, problemOf } from "./state.ts";
+import { errorStatus, localVector, msr, spurious, vectorTable, version } from "./registers.ts";
 import { VectorSet } from "./vector-set.ts";
 import { isX2apicReadable, x2apicWriteFaults } from "./x2apic.ts";
 
@@ -132,12 +128,12 @@ class ProcessorApic implements Device, LocalApic {
     this.#update();
   }
 
-  get timestampOffset(): bigint {
-    return this.#timer.timestampOffset;
+  get timestampCounter(): TimestampCounterRate {
+    return this.#timer.timestampCounter;
   }
 
-  set timestampOffset(offset: bigint) {
-    this.#timer.timestampOffset = offset;
+  set timestampCounter(rate: TimestampCounterRate) {
+    this.#timer.timestampCounter = rate;
   }
 
   takeEvent(): ProcessorEvent | undefined {
@@ -577,7 +573,7 @@ class ProcessorApic implements Device, LocalApic {
   }
 
   #restore(state: LocalApicState): void {
-    const reason = problemOf(state, this.#index);
+    const reason = localApicProblem(state, this.#index);
     if (reason !== undefined) {
       throw deviceErrors.ERR_CPR_DEVICE_STATE({ device: this.id, reason });
     }

@@ -1,4 +1,4 @@
-import { register } from "./registers.ts";
+import { localApicRegister as register } from "@cpr/core";
 
 /** Registers that are write-only in x2APIC mode, or not there at all (Intel SDM Vol. 3A table 11-6). */
 const unreadable: ReadonlySet<number> = new Set([

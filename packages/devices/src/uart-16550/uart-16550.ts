@@ -1,13 +1,14 @@
-import type {
-  CharacterDevice,
-  Device,
-  DeviceContext,
-  DeviceModel,
-  InterruptLine,
-  Timer,
-  VirtualClock,
+import {
+  type CharacterDevice,
+  type Device,
+  type DeviceContext,
+  type DeviceModel,
+  type InterruptLine,
+  isDeadline,
+  type Timer,
+  type VirtualClock,
 } from "@cpr/core";
-import { isDeadline, restoreDeadline, saveDeadline } from "../deadline.ts";
+import { restoreDeadline, saveDeadline } from "../deadline.ts";
 import { deviceErrors } from "../errors.ts";
 import { Properties } from "../properties.ts";
 import { stateCheckpoint } from "../state-checkpoint.ts";

@@ -1,5 +1,6 @@
 import {
   type Backend,
+  defaultTscFrequency,
   type Execution,
   type ExecutionEvent,
   GuestMemory,
@@ -52,13 +53,14 @@ export class SpecimenGuest {
       bus,
       clock,
       timers,
-      processorModel: (backend.processorModels[0] as { name: string }).name,
+      processorModel: backend.processorModels[0] as string,
       processorCount: 1,
+      tscFrequency: defaultTscFrequency,
       onEvent: (event) => events.push(event),
     });
     const guest = new SpecimenGuest({ allocation, bus, clock, timers, events, execution });
     timers.onChange = () => execution.kick();
-    if (!backend.supports.inKernelIrqchip) {
+    if (backend.supports.kernelIrqchip === "off") {
       execution.attachInterrupts(0, guest.interrupts);
     }
     return guest;

@@ -12,6 +12,7 @@ export class FakeVirtualMachine implements VirtualMachine {
   readonly calls: (readonly unknown[])[] = [];
   /** What every operation fails with. */
   failure: Error | undefined;
+  readonly notices: readonly string[] = [];
   readonly settings: MigrationSettings;
   readonly ended: VirtualMachine["ended"];
   readonly #capabilities = new Map([

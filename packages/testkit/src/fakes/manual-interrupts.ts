@@ -1,4 +1,9 @@
-import type { ProcessorEvent, ProcessorInterrupts } from "@cpr/core";
+import {
+  defaultTscFrequency,
+  type ProcessorEvent,
+  type ProcessorInterrupts,
+  type TimestampCounterRate,
+} from "@cpr/core";
 
 /** IA32_APIC_BASE. */
 const apicBase = 0x1b;
@@ -10,7 +15,7 @@ export class ManualInterrupts implements ProcessorInterrupts {
   /** The vectors that were acknowledged, in the order of time. */
   readonly acknowledged: number[] = [];
   taskPriority = 0;
-  timestampOffset = 0n;
+  timestampCounter: TimestampCounterRate = { frequency: defaultTscFrequency, offset: 0n };
   onChange: () => void = () => undefined;
 
   /** Makes an interrupt pending and tells the vCPU. */

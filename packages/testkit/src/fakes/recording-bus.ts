@@ -1,4 +1,4 @@
-import { type AccessSize, type Bus, type BusHandler, type BusSpace, ClaimedSpace } from "@cpr/core";
+import { type AccessSize, type Bus, type BusHandler, type BusSpace, ClaimedSpace, type Doorbell } from "@cpr/core";
 
 /** A range that somebody claimed. */
 export interface RecordedClaim {
@@ -42,6 +42,10 @@ class RecordingSpace implements BusSpace {
   write(address: number, size: AccessSize, value: number): void {
     this.#bus.accesses.push({ space: this.#name, kind: "write", address, size, value });
     this.#space.write(address, size, value);
+  }
+
+  doorbells(): readonly Doorbell[] {
+    return this.#space.doorbells();
   }
 }
 
