@@ -5,6 +5,8 @@ import { nativeErrors } from "./errors.ts";
 /** The functions of the addon: see native-mman.cc. Each gives 0 or more, or a negated errno. */
 interface Addon {
   addressOf(view: Uint8Array): bigint;
+  reserve(length: number, alignment: number): ArrayBuffer | number;
+  attach(address: bigint, length: number): ArrayBuffer;
   mmap(view: Uint8Array, protection: number, flags: number, descriptor: number, offset: number): number;
   madvise(view: Uint8Array, advice: number): number;
   msync(view: Uint8Array, flags: number): number;

@@ -10,6 +10,34 @@ export function addressOf(view: Uint8Array): bigint {
   return addon().addressOf(view);
 }
 
+/** Ranges begin at a multiple of a huge page's size, if they are as long as one. */
+const hugePages = [2 ** 30, 2 ** 21] as const;
+
+/**
+ * Reserves address space: memory that is zero and takes no host memory until it is touched. It belongs to the buffers that show it,
+ * in this thread and in others ({@link attachMemory}), and ends with the last of them.
+ *
+ * @throws {Error} with `code` if there is no room.
+ */
+export function reserveMemory(size: number): Uint8Array {
+  const alignment = hugePages.find((huge) => size >= huge) ?? pageSize();
+  const buffer = addon().reserve(size, alignment);
+  if (typeof buffer === "number") {
+    checked("mmap", buffer);
+    throw new TypeError("mmap gave no memory");
+  }
+  return new Uint8Array(buffer);
+}
+
+/**
+ * Shows in this thread what another one has reserved.
+ *
+ * @throws {RangeError} if nothing of that size was reserved at that address.
+ */
+export function attachMemory(address: bigint, size: number): Uint8Array {
+  return new Uint8Array(addon().attach(address, size));
+}
+
 /** What {@link mapOver} maps, and how. */
 export interface MapOptions {
   readonly descriptor: number;
@@ -34,7 +62,7 @@ const MS_SYNC = 4;
  * Maps an object over the pages of a view: afterwards, the view's bytes are the object's (mmap(2) with MAP_FIXED).
  *
  * The view must be of a buffer that neither moves nor grows and that nothing else was allocated in: a
- * `WebAssembly.Memory` whose initial size is its maximum. What the pages held before is gone.
+ * `WebAssembly.Memory` whose initial size is its maximum, or what {@link reserveMemory} gave. What the pages held before is gone.
  *
  * @throws {RangeError} if the view does not begin and end at a page boundary.
  * @throws {Error} with `code` and `syscall`: `EINVAL` also means that the address or the offset is not a multiple of a

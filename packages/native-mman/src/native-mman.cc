@@ -9,6 +9,8 @@
 
 #include <cerrno>
 #include <cstdint>
+#include <map>
+#include <mutex>
 #include <string>
 
 #include <napi.h>
@@ -65,6 +67,67 @@ Napi::Value result(const Napi::CallbackInfo& info, std::int64_t value) {
 Napi::Value addressOf(const Napi::CallbackInfo& info) {
   // SAFETY: the pointer is only looked at as a number.
   return Napi::BigInt::New(info.Env(), static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(spanOf(info[0]).data)));
+}
+
+// Address ranges that were reserved, by their first address, and how many buffers show each.
+struct Reservation {
+  std::size_t length;
+  int buffers;
+};
+std::mutex reservationsLock;
+std::map<std::uintptr_t, Reservation> reservations;
+
+// The last buffer that goes gives the range back, whatever is mapped there by then.
+void release(void* data) {
+  const std::lock_guard<std::mutex> guard(reservationsLock);
+  const auto found = reservations.find(reinterpret_cast<std::uintptr_t>(data));
+  if (found == reservations.end() || --found->second.buffers > 0) return;
+  // SAFETY: no buffer shows the range any more, and it was mapped by reserve().
+  munmap(data, found->second.length);
+  reservations.erase(found);
+}
+
+Napi::Value show(Napi::Env env, void* data, std::size_t length) {
+  // SAFETY: the range stays mapped until release() is called for each of its buffers.
+  return Napi::ArrayBuffer::New(env, data, length, [](Napi::Env, void* pointer) { release(pointer); });
+}
+
+// reserve(length, alignment): anonymous memory of whole pages that begins at a multiple of the alignment, as an ArrayBuffer; or a negated
+// errno
+Napi::Value reserve(const Napi::CallbackInfo& info) {
+  const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  const auto length = (static_cast<std::size_t>(info[0].As<Napi::Number>().Int64Value()) + page - 1) / page * page;
+  const auto alignment = static_cast<std::size_t>(info[1].As<Napi::Number>().Int64Value());
+  const std::size_t all = length + alignment;
+  void* mapped = mmap(nullptr, all, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (mapped == MAP_FAILED) return result(info, -1);
+  auto* first = static_cast<std::uint8_t*>(mapped);
+  const std::size_t before = (alignment - reinterpret_cast<std::uintptr_t>(mapped) % alignment) % alignment;
+  // SAFETY: what is unmapped is the start and the end of the mapping that was just made; neither can be longer than it.
+  if (before > 0) munmap(first, before);
+  if (all - before > length) munmap(first + before + length, all - before - length);
+  {
+    const std::lock_guard<std::mutex> guard(reservationsLock);
+    reservations[reinterpret_cast<std::uintptr_t>(first + before)] = {length, 1};
+  }
+  return show(info.Env(), first + before, static_cast<std::size_t>(info[0].As<Napi::Number>().Int64Value()));
+}
+
+// attach(address, length): a further buffer, in any thread, that shows what reserve() gave
+Napi::Value attach(const Napi::CallbackInfo& info) {
+  bool lossless = false;
+  const auto address = static_cast<std::uintptr_t>(info[0].As<Napi::BigInt>().Uint64Value(&lossless));
+  const auto length = static_cast<std::size_t>(info[1].As<Napi::Number>().Int64Value());
+  {
+    const std::lock_guard<std::mutex> guard(reservationsLock);
+    const auto found = reservations.find(address);
+    if (found == reservations.end() || length > found->second.length) {
+      throw Napi::RangeError::New(info.Env(), "there is no reserved memory of that length at that address");
+    }
+    ++found->second.buffers;
+  }
+  // SAFETY: the range is mapped, and stays so as long as this buffer counts.
+  return show(info.Env(), reinterpret_cast<void*>(address), length);
 }
 
 // mmap(view, protection, flags, descriptor, offset): mmap(2) with MAP_FIXED
@@ -133,6 +196,8 @@ Napi::Value lock(const Napi::CallbackInfo& info) {
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("addressOf", Napi::Function::New(env, addressOf));
+  exports.Set("reserve", Napi::Function::New(env, reserve));
+  exports.Set("attach", Napi::Function::New(env, attach));
   exports.Set("mmap", Napi::Function::New(env, map));
   exports.Set("madvise", Napi::Function::New(env, advise));
   exports.Set("msync", Napi::Function::New(env, synchronise));

@@ -1,0 +1,8 @@
+{
+  "targets": [
+    {
+      "target_name": "native-mman",
+      "sources": ["src/native-mman.cc"]
+    }
+  ]
+}
