@@ -6,18 +6,14 @@ export interface BusHandler {
   /** `offset` counts from the start of the claimed range. */
   read(offset: number, size: AccessSize): number;
   write(offset: number, size: AccessSize, value: number): void;
-  /**
-   * Writes are signals: neither value nor width matter, several may become one, and they may arrive a little later.
-   * A backend may then take them without stopping the guest (KVM api.rst, KVM_IOEVENTFD) and give the value 0.
-   */
-  readonly doorbell?: true;
+  /** Writes have no effect, so that a backend need not stop the guest for them (KVM api.rst, KVM_IOEVENTFD). */
+  readonly ignoresWrites?: true;
 }
 
-/** A doorbell that was claimed. */
-export interface Doorbell {
-  readonly address: number;
-  /** Tells its owner of one or more writes. */
-  ring(): void;
+/** A range of addresses. */
+export interface AddressRange {
+  readonly base: number;
+  readonly length: number;
 }
 
 /** An address space that devices claim ranges of. */
@@ -32,8 +28,8 @@ export interface BusSpace {
   read(address: number, size: AccessSize): number;
   /** A write that nobody claims has no effect. */
   write(address: number, size: AccessSize, value: number): void;
-  /** Every address of a range whose handler is a {@link BusHandler.doorbell}. */
-  doorbells(): readonly Doorbell[];
+  /** The ranges whose handlers are {@link BusHandler.ignoresWrites}. */
+  ignoredWrites(): readonly AddressRange[];
 }
 
 /** Both address spaces of a PC in which devices answer. */
@@ -80,15 +76,10 @@ export class ClaimedSpace implements BusSpace {
     }
   }
 
-  doorbells(): readonly Doorbell[] {
+  ignoredWrites(): readonly AddressRange[] {
     return this.#claims
-      .filter(({ handler }) => handler.doorbell === true)
-      .flatMap(({ base, end, handler }) =>
-        Array.from({ length: end - base }, (_, offset) => ({
-          address: base + offset,
-          ring: () => handler.write(offset, 1, 0),
-        })),
-      );
+      .filter(({ handler }) => handler.ignoresWrites === true)
+      .map(({ base, end }) => ({ base, length: end - base }));
   }
 
   #find(address: number): Claim | undefined {

@@ -23,6 +23,18 @@ export interface ExternalInterrupts {
 /** The delivery mode field of interrupt messages (Intel SDM Vol. 3A §11.6.1). */
 export type DeliveryMode = "fixed" | "lowest-priority" | "smi" | "nmi" | "init" | "startup" | "external";
 
+/** Delivery modes by their encoding in interrupt messages, redirection entries, local vector table entries and the interrupt command register. */
+export const deliveryModes: readonly (DeliveryMode | undefined)[] = [
+  "fixed",
+  "lowest-priority",
+  "smi",
+  undefined,
+  "nmi",
+  "init",
+  "startup",
+  "external",
+];
+
 /** An interrupt message between APICs. */
 export interface ApicMessage {
   /** An APIC id or, if `logical`, a message destination address; 0xff and 0xffffffff reach every local APIC. */

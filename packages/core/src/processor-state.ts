@@ -20,7 +20,36 @@ export const tableState = defineState("cpu/table", 1, { base: u64, limit: u16 })
 /** One model-specific register. */
 export const msrState = defineState("cpu/msr", 1, { index: u32, value: u64 });
 
-/** How many MSRs a vCPU's state can hold; unused places have index 0xffffffff. */
+const variableRangeCount = 8;
+const fixedRanges = [0x250, 0x258, 0x259, 0x268, 0x269, 0x26a, 0x26b, 0x26c, 0x26d, 0x26e, 0x26f];
+
+/**
+ * The model-specific registers that a vCPU's state lists, with what they hold after reset; the others are fields of it, belong to
+ * the local APIC, or are the same always. One that a backend or its host lacks is left out while it holds that value.
+ */
+export const savedMsrs: ReadonlyMap<number, bigint> = new Map([
+  // STAR, LSTAR, CSTAR, SFMASK, KERNEL_GS_BASE, IA32_TSC_ADJUST.
+  ...[0xc000_0081, 0xc000_0082, 0xc000_0083, 0xc000_0084, 0xc000_0102, 0x3b].map((index) => [index, 0n] as const),
+  // IA32_SYSENTER_CS, _ESP and _EIP; IA32_MCG_STATUS; IA32_MISC_ENABLE; IA32_DEBUGCTL.
+  ...[0x174, 0x175, 0x176, 0x17a].map((index) => [index, 0n] as const),
+  [0x1a0, 1n],
+  [0x1d9, 0n],
+  // IA32_PAT; IA32_MTRR_DEF_TYPE and the ranges.
+  [0x277, 0x0007_0406_0007_0406n],
+  [0x2ff, 0n],
+  ...Array.from({ length: 2 * variableRangeCount }, (_, index) => [0x200 + index, 0n] as const),
+  ...fixedRanges.map((index) => [index, 0n] as const),
+  // IA32_TSC_AUX.
+  [0xc000_0103, 0n],
+  // MSR_KVM_WALL_CLOCK_NEW, MSR_KVM_SYSTEM_TIME_NEW.
+  [0x4b56_4d00, 0n],
+  [0x4b56_4d01, 0n],
+]);
+
+/** The index of an unused place in the list of a vCPU's MSRs. */
+export const unusedMsr = 0xffff_ffff;
+
+/** How many MSRs a vCPU's state can hold. */
 export const msrCapacity = 64;
 
 const fields = {

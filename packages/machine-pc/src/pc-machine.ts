@@ -76,7 +76,7 @@ class PcMachine implements Machine {
     const unwired = (number: number): InterruptLine => {
       throw new RangeError(`an interrupt controller has no use for interrupt line ${number}`);
     };
-    bus.ports.claim("delay-port", delayPort, 1, { read: () => 0xff, write: () => undefined, doorbell: true });
+    bus.ports.claim("delay-port", delayPort, 1, { read: () => 0xff, write: () => undefined, ignoresWrites: true });
 
     const pic = this.#create("pic-8259", "pic", {}, unwired);
     const picInputs = requirePart<InterruptController>(pic, "pic-8259", "input");

@@ -214,15 +214,16 @@ export class ToyExecution implements Execution {
         this.#set(0, 4, this.#get(0) + this.#get(1));
         break;
       }
-      case 0x0f:
-      case 0xcc:
-        if (opcode === 0x0f) {
-          at += 4;
-          break;
-        }
-        this.running = false;
-        this.context.onEvent({ kind: "triple-fault", processor: 0, report: "triple fault" });
-        return;
+      case 0x0c:
+        this.#set(0, 1, this.#get(0) | fetch8());
+        break;
+      case 0x0f: {
+        const second = fetch8();
+        at += second === 0x01 ? 3 : 1;
+        if (second === 0x20) this.#set(0, 4, Number(this.state.cr0));
+        if (second === 0x22) this.state.cr0 = BigInt(this.#get(0));
+        break;
+      }
       case 0x3c:
         this.#zero((this.#get(0) & 0xff) - fetch8());
         break;
@@ -246,6 +247,12 @@ export class ToyExecution implements Execution {
         break;
       }
       case 0x8e: {
+        if ((this.state.cr0 & 1n) !== 0n) {
+          // Protected mode: there are no descriptors, and no handlers either.
+          this.running = false;
+          this.context.onEvent({ kind: "triple-fault", processor: 0, report: "triple fault" });
+          return;
+        }
         const segment = this.state.segments[fetch8() === 0xd8 ? 3 : 2] as ProcessorState["segments"][number];
         segment.selector = this.#get(0) & 0xffff;
         segment.base = BigInt(segment.selector * 16);

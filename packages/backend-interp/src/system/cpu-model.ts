@@ -8,6 +8,7 @@ import {
 
 /** What a vCPU's CPU model means for the instructions that are not always there, and for CPUID. */
 export interface ProcessorFeatures {
+  readonly model: ProcessorModel;
   readonly fsgsbase: boolean;
   readonly supervisorExecutionPrevention: boolean;
   readonly userModeInstructionPrevention: boolean;
@@ -23,6 +24,7 @@ export const providedModels = ["cpr64-v2", "cpr64-v1"] as const;
 export function featuresOf(model: ProcessorModel, topology: ProcessorTopology): ProcessorFeatures {
   const { features } = model;
   return {
+    model,
     fsgsbase: features.has("fsgsbase"),
     supervisorExecutionPrevention: features.has("smep"),
     userModeInstructionPrevention: features.has("umip"),

@@ -1,8 +1,9 @@
+import { savedMsrs } from "@cpr/core";
 import { cstarAt, fmaskAt, kernelGsBaseAt, lstarAt, starAt } from "../layout.ts";
 import type { CoreMemory } from "../processor-interface.ts";
 import { cr0, efer, segment } from "./architecture.ts";
 import { isCanonical } from "./descriptors.ts";
-import { clockMsr, type ParavirtualClock } from "./paravirtual-clock.ts";
+import { isClockMsr, type ParavirtualClock } from "./paravirtual-clock.ts";
 import type { Registers } from "./registers.ts";
 import type { TimeStampCounter } from "./time-stamp-counter.ts";
 
@@ -36,24 +37,22 @@ export const msr = {
 /** MTRRs: eight variable ranges, then the fixed ones. */
 const variableRanges = 8;
 const fixedRanges: readonly number[] = [0x250, 0x258, 0x259, 0x268, 0x269, 0x26a, 0x26b, 0x26c, 0x26d, 0x26e, 0x26f];
-const variableRegisters = Array.from({ length: 2 * variableRanges }, (_, index) => 0x200 + index);
 /** Fixed ranges and write-combining are there. */
 const mtrrCapability = BigInt(variableRanges | 0x500);
-const resetPageAttributeTable = 0x0007_0406_0007_0406n;
+
+/** Registers whose value lies in the core memory. */
+const slots: ReadonlyMap<number, number> = new Map([
+  [msr.star, starAt],
+  [msr.lstar, lstarAt],
+  [msr.cstar, cstarAt],
+  [msr.fmask, fmaskAt],
+  [msr.kernelGsBase, kernelGsBaseAt],
+]);
 
 /** Registers that just hold a value, with what they hold after reset. */
-const stored: ReadonlyMap<number, bigint> = new Map<number, bigint>([
-  [msr.sysenterSelector, 0n],
-  [msr.sysenterStack, 0n],
-  [msr.sysenterTarget, 0n],
-  [msr.machineCheckStatus, 0n],
-  [msr.miscellaneousEnable, 1n],
-  [msr.debugControl, 0n],
-  [msr.pageAttributeTable, resetPageAttributeTable],
-  [msr.mtrrDefaultType, 0n],
-  ...[...variableRegisters, ...fixedRanges].map((index) => [index, 0n] as const),
-  [msr.tscAux, 0n],
-]);
+const stored: ReadonlyMap<number, bigint> = new Map(
+  [...savedMsrs].filter(([index]) => !slots.has(index) && index !== msr.tscAdjust && !isClockMsr(index)),
+);
 
 /** Read-only ones, and ones of AMD's that Linux reads or writes without being ready for #GP: writes have no effect. */
 const constant: ReadonlyMap<number, bigint> = new Map<number, bigint>([
@@ -110,36 +109,16 @@ export class ModelSpecificRegisters {
   readonly kernelGsBaseSlot = kernelGsBaseAt;
   readonly #owner: ModelRegistersOwner;
   readonly #values = new Map(stored);
-  readonly #slots: ReadonlyMap<number, number> = new Map([
-    [msr.star, starAt],
-    [msr.lstar, lstarAt],
-    [msr.cstar, cstarAt],
-    [msr.fmask, fmaskAt],
-    [msr.kernelGsBase, kernelGsBaseAt],
-  ]);
-
   constructor(owner: ModelRegistersOwner) {
     this.#owner = owner;
   }
-
-  /** Indices of the registers that a saved state lists; the others are fields of it or belong to the local APIC. */
-  static readonly savedIndices: readonly number[] = [
-    msr.star,
-    msr.lstar,
-    msr.cstar,
-    msr.fmask,
-    msr.kernelGsBase,
-    msr.tscAdjust,
-    ...stored.keys(),
-    ...Object.values(clockMsr),
-  ];
 
   reset(): void {
     for (const [index, value] of stored) {
       this.#values.set(index, value);
     }
     this.#owner.paravirtualClock.reset();
-    for (const slot of this.#slots.values()) {
+    for (const slot of slots.values()) {
       this.#owner.core.u64[slot >> 3] = 0n;
     }
   }
@@ -160,7 +139,7 @@ export class ModelSpecificRegisters {
   /** Undefined if there is no such register: #GP. */
   read(index: number): bigint | undefined {
     const { registers, core } = this.#owner;
-    const slot = this.#slots.get(index);
+    const slot = slots.get(index);
     if (slot !== undefined) return core.u64[slot >> 3];
     switch (index) {
       case msr.timeStampCounter:
@@ -202,7 +181,7 @@ export class ModelSpecificRegisters {
         return true;
       default:
     }
-    const slot = this.#slots.get(index);
+    const slot = slots.get(index);
     if (slot !== undefined) {
       if (!this.isAllowed(index, value)) return false;
       core.u64[slot >> 3] = value;

@@ -5,6 +5,11 @@ import type { TimeStampCounter } from "./time-stamp-counter.ts";
 /** MSR_KVM_WALL_CLOCK_NEW and MSR_KVM_SYSTEM_TIME_NEW (KVM msr.rst). */
 export const clockMsr = { wallClock: 0x4b56_4d00, systemTime: 0x4b56_4d01 } as const;
 
+/** Whether an MSR is the clock's. */
+export function isClockMsr(index: number): boolean {
+  return index === clockMsr.wallClock || index === clockMsr.systemTime;
+}
+
 const pageSize = 0x1000;
 const nanosecond = 1_000_000_000;
 /** Bytes of `struct pvclock_vcpu_time_info`. */

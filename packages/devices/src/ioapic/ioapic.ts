@@ -1,13 +1,13 @@
-import type {
-  ApicBus,
-  ApicMessage,
-  Device,
-  DeviceContext,
-  DeviceModel,
-  InterruptController,
-  InterruptLine,
+import {
+  type ApicBus,
+  type ApicMessage,
+  type Device,
+  type DeviceContext,
+  type DeviceModel,
+  deliveryModes,
+  type InterruptController,
+  type InterruptLine,
 } from "@cpr/core";
-import { deliveryModes } from "../delivery-mode.ts";
 import { deviceErrors } from "../errors.ts";
 import { Properties } from "../properties.ts";
 import { stateCheckpoint } from "../state-checkpoint.ts";

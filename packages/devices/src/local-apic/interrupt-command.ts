@@ -1,5 +1,4 @@
-import type { ApicMessage } from "@cpr/core";
-import { deliveryModes } from "../delivery-mode.ts";
+import { type ApicMessage, deliveryModes } from "@cpr/core";
 import { command } from "./registers.ts";
 
 /** To whom a command is sent beside the destination that it names (Intel SDM Vol. 3A §11.6.1). */

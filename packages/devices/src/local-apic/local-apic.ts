@@ -5,6 +5,7 @@ import {
   type Device,
   type DeviceContext,
   type DeviceModel,
+  deliveryModes,
   type ExternalInterrupts,
   type LocalApic,
   type LocalApicState,
@@ -15,7 +16,6 @@ import {
   localApicRegister as register,
   type TimestampCounterRate,
 } from "@cpr/core";
-import { deliveryModes } from "../delivery-mode.ts";
 import { deviceErrors } from "../errors.ts";
 import { Properties } from "../properties.ts";
 import { stateCheckpoint } from "../state-checkpoint.ts";

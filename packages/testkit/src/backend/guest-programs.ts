@@ -78,10 +78,14 @@ export const guestPrograms = {
     ...[0xeb, 0xfe], // again: jmp again
   ],
 
-  /** Faults with an interrupt table that has no entry, not even for the double fault. */
+  /** Faults in protected mode with an interrupt table that has no entry, not even for the double fault. */
   triplyFaults: [
     ...[0x0f, 0x01, 0x1e, 0x00, 0x20], // lidt [0x2000], which is zero
-    ...[0xcc], //                         int3
+    ...[0x0f, 0x20, 0xc0], //             mov eax, cr0
+    ...[0x0c, 0x01], //                   or al, 1
+    ...[0x0f, 0x22, 0xc0], //             mov cr0, eax
+    ...[0xb8, 0xf8, 0xff], //             mov ax, 0xfff8
+    ...[0x8e, 0xd8], //                   mov ds, ax: no such descriptor
     ...[0xeb, 0xfe], //                   again: jmp again
   ],
 

@@ -1,4 +1,4 @@
-import { type AccessSize, type Bus, type BusHandler, type BusSpace, ClaimedSpace, type Doorbell } from "@cpr/core";
+import { type AccessSize, type AddressRange, type Bus, type BusHandler, type BusSpace, ClaimedSpace } from "@cpr/core";
 
 /** A range that somebody claimed. */
 export interface RecordedClaim {
@@ -44,8 +44,8 @@ class RecordingSpace implements BusSpace {
     this.#space.write(address, size, value);
   }
 
-  doorbells(): readonly Doorbell[] {
-    return this.#space.doorbells();
+  ignoredWrites(): readonly AddressRange[] {
+    return this.#space.ignoredWrites();
   }
 }
 
