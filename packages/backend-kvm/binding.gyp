@@ -1,0 +1,8 @@
+{
+  "targets": [
+    {
+      "target_name": "kvm",
+      "sources": ["src/kvm.cc"]
+    }
+  ]
+}
