@@ -1,8 +1,6 @@
 import { type Bus, defaultTscFrequency, type ProcessorInterrupts, type RamRegion, type VirtualClock } from "@cpr/core";
 import { BlockCache } from "../code-cache.ts";
 import { modeFor } from "../decode/mode.ts";
-import { floatHelpers } from "../float/index.ts";
-import { type HelperName, helperNames } from "../helper-names.ts";
 import type { CoreExports, CoreFunctions } from "../imports.ts";
 import {
   blockRipSlot,
@@ -21,34 +19,23 @@ import { field } from "../operations.ts";
 import type { CodeCache, CoreMemory, Helper, Mode, RamViews } from "../processor-interface.ts";
 import { attribute, flag, segment, vector } from "./architecture.ts";
 import { Breakpoints } from "./breakpoints.ts";
-import { controlRegisterHelpers } from "./control-registers.ts";
 import { createCoreMemory, createRamViews } from "./core-memory.ts";
 import { defaultFeatures, type ProcessorFeatures } from "./cpu-model.ts";
 import { deliverEvent } from "./event-delivery.ts";
-import { farTransferHelpers } from "./far-transfers.ts";
 import { readFlags, storeFlags } from "./flags.ts";
 import { PendingFault } from "./guest-fault.ts";
-import { integerHelpers } from "./integer.ts";
-import { interruptReturnHelpers } from "./interrupt-return.ts";
-import { interruptHelpers } from "./interrupts.ts";
+import { helperTable } from "./helper-table.ts";
 import { JumpCache } from "./jump-cache.ts";
 import { PagedMemory } from "./linear-memory.ts";
-import { machineHelpers } from "./machine-instructions.ts";
 import { ModelSpecificRegisters } from "./msr.ts";
-import { nearTransferHelpers } from "./near-transfers.ts";
 import { PageWalker } from "./paging.ts";
 import { ParavirtualClock } from "./paravirtual-clock.ts";
 import { PhysicalMemory } from "./physical-memory.ts";
-import { portHelpers } from "./port-io.ts";
 import { describeRegisters } from "./register-report.ts";
 import { Registers } from "./registers.ts";
 import { resetRegisters, startAt } from "./reset.ts";
-import { segmentHelpers } from "./segments.ts";
 import { withinLimit } from "./stack.ts";
 import { accessesStack } from "./stack-access.ts";
-import { stackHelpers } from "./stack-instructions.ts";
-import { stringHelpers } from "./strings.ts";
-import { systemCallHelpers } from "./system-calls.ts";
 import type { EventKind, SystemProcessor } from "./system-processor.ts";
 import { TimeStampCounter } from "./time-stamp-counter.ts";
 import { TranslationBuffer } from "./translation-buffer.ts";
@@ -116,7 +103,6 @@ export class Processor implements SystemProcessor {
 
   readonly #fault = new PendingFault();
   readonly #breakpoints: Breakpoints;
-  readonly #helpers: readonly Helper[];
   readonly #exports: CoreExports;
   #interrupts: ProcessorInterrupts | undefined;
   /** An instruction is being fetched: a fault is that of the instruction at `ripSlot`. */
@@ -151,9 +137,8 @@ export class Processor implements SystemProcessor {
     this.modelRegisters = new ModelSpecificRegisters(this);
     this.linear = new PagedMemory(this);
     this.code = new BlockCache(this);
-    this.#helpers = this.#collectHelpers();
     const { linear } = this;
-    const helpers = this.#helpers;
+    const helpers = helperTable(this);
     this.#exports = options.instantiate(this.core.memory, options.ram, {
       resolve: (linkAt) => {
         this.#fetching = true;
@@ -171,31 +156,6 @@ export class Processor implements SystemProcessor {
         this.#checkSegment(index, this.core.u32[slowAddressSlot >> 2] as number, size, write !== 0),
     });
     resetRegisters(this, false);
-  }
-
-  #collectHelpers(): readonly Helper[] {
-    const all = {
-      ...stackHelpers(this),
-      ...nearTransferHelpers(this),
-      ...farTransferHelpers(this),
-      ...interruptReturnHelpers(this),
-      ...interruptHelpers(this),
-      ...systemCallHelpers(this),
-      ...segmentHelpers(this),
-      ...controlRegisterHelpers(this),
-      ...machineHelpers(this),
-      ...portHelpers(this),
-      ...stringHelpers(this),
-      ...integerHelpers(this),
-      ...floatHelpers(this),
-    };
-    return helperNames.map(
-      (name: HelperName) =>
-        all[name] ??
-        (() => {
-          throw new Error(`the interpreter lacks the helper '${name}'`);
-        }),
-    );
   }
 
   // Execution.
