@@ -1,3 +1,4 @@
+import type { CodeHolder, CodePages } from "./code-pages.ts";
 import { type CodeBytes, Decoder, maximumBlockSize, maximumInstructions, maximumLength } from "./decode/decoder.ts";
 import {
   arenaAt,
@@ -24,6 +25,9 @@ const firstBlockAt = arenaAt + scratchSize * scratchBlocks;
 const stale = operationKind("stale");
 const codeSegmentAt = segmentsAt + segmentSize;
 const generalProtection = 13;
+
+/** What the block cache needs of its processor. */
+type BlockCacheOwner = Pick<ProcessorCore, "core" | "ram" | "linear" | "mode" | "raise">;
 
 /** A block whose one instruction reaches into the next page. */
 interface Straddler {
@@ -52,14 +56,15 @@ const keyOf = (inPage: number, mode: number): number => (inPage << 8) | mode;
  * mode it is known by its RIP too, because jumps there wrap around.
  *
  * - Blocks are allocated one after the other until the arena is full; then all are forgotten at once.
- * - A store to a page with blocks makes them stale: each instruction's first operation becomes `stale`, which looks the
- *   code up again. So even the block that executes notices.
+ * - A store to a page with blocks, by any vCPU, makes them stale: each instruction's first operation becomes `stale`, which
+ *   looks the code up again. So even the block that executes notices.
  * - An instruction that reaches into the next page is a block of its own, found again only while the same two pages follow
  *   each other; no jump is linked to it.
  * - Code outside RAM is decoded each time, one instruction at a time.
  */
-export class BlockCache implements CodeCache {
-  readonly #processor: Pick<ProcessorCore, "core" | "ram" | "linear" | "mode" | "raise">;
+export class BlockCache implements CodeCache, CodeHolder {
+  readonly #processor: BlockCacheOwner;
+  readonly #codePages: CodePages;
   readonly #decoder: Decoder;
   readonly #u32: Uint32Array;
   readonly #u16: Uint16Array;
@@ -75,12 +80,14 @@ export class BlockCache implements CodeCache {
   /** RAM page that the last {@link #decodeWindow} went on in, or -1. */
   #secondPage = -1;
 
-  constructor(processor: Pick<ProcessorCore, "core" | "ram" | "linear" | "mode" | "raise">) {
+  constructor(processor: BlockCacheOwner, codePages: CodePages) {
     this.#processor = processor;
+    this.#codePages = codePages;
     this.#decoder = new Decoder(processor.core);
     this.#u32 = processor.core.u32;
     this.#u16 = processor.core.u16;
     this.#u8 = processor.core.u8;
+    codePages.join(this);
   }
 
   resolve(linkAt: number): number {
@@ -112,8 +119,8 @@ export class BlockCache implements CodeCache {
     return this.#decodeSingle(address, this.#processor.linear.translateFetch(address));
   }
 
-  hasCode(ramPage: number): boolean {
-    return this.#pages.has(ramPage);
+  protectPage(ramPage: number): void {
+    this.#processor.linear.protectCode(ramPage);
   }
 
   invalidatePage(ramPage: number): void {
@@ -189,13 +196,13 @@ export class BlockCache implements CodeCache {
     return block;
   }
 
-  /** The code of a page; a page that had none is protected against unseen stores. */
+  /** The code of a page; stores to a page that had none are seen from then on. */
   #codeOf(page: number): PageCode {
     let code = this.#pages.get(page);
     if (code === undefined) {
       code = { blocks: new Map(), all: [], straddlers: [] };
       this.#pages.set(page, code);
-      this.#processor.linear.protectCode(page);
+      this.#codePages.add(page);
     }
     return code;
   }

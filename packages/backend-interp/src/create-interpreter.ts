@@ -1,6 +1,7 @@
 /// <reference lib="dom" />
 // NOTE: the reference brings the types of WebAssembly, which TypeScript declares with the browser's interfaces.
 import type { Execution, ExecutionContext, ProcessorModel } from "@cpr/core";
+import { CodePages } from "./code-pages.ts";
 import { coreInstantiator } from "./core-instance.ts";
 import { InterpreterExecution } from "./execution.ts";
 import type { RamAddress } from "./imports.ts";
@@ -26,6 +27,7 @@ export async function createInterpreter(context: ExecutionContext, options: Inte
     regions: memory.regions,
     bus,
     clock,
+    codePages: new CodePages(),
     features: featuresOf(model, { index: 0, count: processorCount }),
     tscFrequency,
     instantiate: await coreInstantiator(ramAddress),

@@ -44,8 +44,8 @@ export interface LinearMemory {
   /** RAM offset of a linear address for an instruction fetch. Throws #PF (or #GP if not canonical); -1 if it is not RAM. */
   translateFetch(address: bigint): number;
   /**
-   * The code cache calls this when a RAM page begins to hold decoded code (just after `hasCode` became true for it): from
-   * then on stores to it are seen, under whatever linear address.
+   * Called when a RAM page begins to hold decoded code (just after it came among the {@link CodePages}): from then on
+   * stores to it are seen, under whatever linear address.
    */
   protectCode(ramPage: number): void;
 }
@@ -85,10 +85,6 @@ export interface CodeCache {
   resolve(linkAt: number): number;
   /** A block of just the one instruction at `ripSlot`, not kept: for single steps and interrupt shadows. */
   resolveSingle(): number;
-  /** Guest code in a RAM page was or may have been written: its blocks become stale. */
-  invalidatePage(ramPage: number): void;
-  /** Whether a RAM page holds decoded code, so that writes to it must be seen. */
-  hasCode(ramPage: number): boolean;
   /** Forgets all blocks. */
   flush(): void;
 }

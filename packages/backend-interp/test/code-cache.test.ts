@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import { BlockCache } from "../src/code-cache.ts";
+import { CodePages } from "../src/code-pages.ts";
 import { describeBlock } from "../src/decode/describe.ts";
 import { modeWith } from "../src/decode/mode.ts";
 import {
@@ -41,6 +42,7 @@ class Machine {
   readonly protectedPages: number[] = [];
   readonly reads: bigint[] = [];
   mode: Mode = long;
+  readonly codePages = new CodePages();
   readonly code: BlockCache;
 
   constructor() {
@@ -55,22 +57,25 @@ class Machine {
         return 0x90n;
       },
       protectCode: (page) => {
-        expect(this.code.hasCode(page)).toBe(true);
+        expect(this.codePages.has(page)).toBe(true);
         this.protectedPages.push(page);
       },
     };
     const machine = this;
-    this.code = new BlockCache({
-      core,
-      ram: { u8: this.ram } as never,
-      linear: linear as LinearMemory,
-      get mode() {
-        return machine.mode;
+    this.code = new BlockCache(
+      {
+        core,
+        ram: { u8: this.ram } as never,
+        linear: linear as LinearMemory,
+        get mode() {
+          return machine.mode;
+        },
+        raise: (vector) => {
+          throw new Fault(vector);
+        },
       },
-      raise: (vector) => {
-        throw new Fault(vector);
-      },
-    });
+      this.codePages,
+    );
     this.code.flush();
     core.u32[jumpKeyAt >> 2] = 7;
   }
@@ -201,8 +206,8 @@ describe("stores to code", () => {
     machine.put(0x1000, "01 03 ff c0 c3");
     const block = machine.resolve(0x1000);
     machine.put(0x1002, "ff c8");
-    machine.code.invalidatePage(1);
-    expect(machine.code.hasCode(1)).toBe(false);
+    machine.codePages.written(1);
+    expect(machine.codePages.has(1)).toBe(false);
     // add [m], r is three operations: only the first is where the instruction begins.
     expect([0, 1, 2, 3, 4].map((index) => kindOf(block, index) === stale)).toEqual([true, false, false, true, true]);
     const again = machine.resolve(0x1000);
@@ -220,7 +225,7 @@ describe("stores to code", () => {
       const offset = () => core.u16[fieldOf(block, 0, field.instructionOffset) >> 1];
       const before = offset();
       machine.put(rip, "0f 0b");
-      machine.code.invalidatePage(1);
+      machine.codePages.written(1);
       expect(kindOf(block, 0)).toBe(stale);
       // It may be the operation that executes: then what it says of its instruction must still be right.
       expect(offset()).toBe(before);
@@ -232,8 +237,8 @@ describe("stores to code", () => {
     machine.put(0x2000, "c3");
     machine.resolve(0x1000);
     const block = machine.resolve(0x2000);
-    machine.code.invalidatePage(1);
-    machine.code.invalidatePage(3);
+    machine.codePages.written(1);
+    machine.codePages.written(3);
     expect(machine.resolve(0x2000)).toBe(block);
     expect(kindOf(block, 0)).not.toBe(stale);
   });
@@ -251,16 +256,16 @@ describe("an instruction across two pages", () => {
     const block = machine.resolve(0x1ffe);
     expect(describeBlock(core, block)).toEqual(["add32 rax # #=0x1", "end -> 0x6"]);
     expect(machine.resolve(0x1ffe)).toBe(block);
-    expect(machine.code.hasCode(2)).toBe(true);
+    expect(machine.codePages.has(2)).toBe(true);
   });
 
   test("becomes stale by a store to either page", () => {
     const first = machine.resolve(0x1ffe);
-    machine.code.invalidatePage(2);
+    machine.codePages.written(2);
     expect(kindOf(first, 0)).toBe(stale);
     const second = machine.resolve(0x1ffe);
     expect(second).not.toBe(first);
-    machine.code.invalidatePage(1);
+    machine.codePages.written(1);
     expect(kindOf(second, 0)).toBe(stale);
     expect(machine.resolve(0x1ffe)).not.toBe(second);
   });
@@ -288,7 +293,7 @@ describe("single instructions", () => {
     machine.put(0x1000, "eb fe");
     const block = machine.at(0x1000).code.resolveSingle();
     expect(describeBlock(core, block)).toEqual(["jump -> 0x0 #=0x2"]);
-    expect(machine.code.hasCode(1)).toBe(false);
+    expect(machine.codePages.has(1)).toBe(false);
     expect(jumpCacheEntry(0x1000).block).toBe(0);
   });
 
@@ -297,7 +302,7 @@ describe("single instructions", () => {
     const block = machine.resolve(0x5000);
     expect(describeBlock(core, block)).toEqual(["(1 skipped) end -> 0x1"]);
     expect(machine.reads[0]).toBe(0x5000n);
-    expect(machine.code.hasCode(5)).toBe(false);
+    expect(machine.codePages.has(5)).toBe(false);
     expect(machine.resolve(0x5000)).not.toBe(block);
   });
 });
@@ -310,21 +315,20 @@ describe("a full arena", () => {
     const link = fieldOf(first, 180, field.base);
     let rounds = 0;
     for (let last = 0; last !== first && rounds < 20_000; rounds++) {
-      machine.code.invalidatePage(1);
+      machine.codePages.written(1);
       last = machine.resolve(0x1000, link);
       expect(last).toBeLessThan(coreMemorySize);
     }
     expect(rounds).toBeGreaterThan(1000);
     expect(rounds).toBeLessThan(20_000);
     expect(core.u32[link >> 2]).toBe(0);
-    expect(machine.code.hasCode(1)).toBe(true);
+    expect(machine.codePages.has(1)).toBe(true);
   });
 
   test("flush forgets blocks and jump cache", () => {
     machine.put(0x1000, "c3");
     machine.resolve(0x1000);
     machine.code.flush();
-    expect(machine.code.hasCode(1)).toBe(false);
     expect(jumpCacheEntry(0x1000)).toEqual({ rip: 0, key: 0, block: 0 });
   });
 });

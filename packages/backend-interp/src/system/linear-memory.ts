@@ -1,5 +1,6 @@
+import type { CodePages } from "../code-pages.ts";
 import { eferAt, modifyOffsetSlot, privilegeAt, slowAddressSlot, slowValueSlot } from "../layout.ts";
-import type { CodeCache, CoreMemory, LinearMemory, Mode } from "../processor-interface.ts";
+import type { CoreMemory, LinearMemory, Mode } from "../processor-interface.ts";
 import { efer } from "./architecture.ts";
 import { access, type PageWalker } from "./paging.ts";
 import type { PhysicalMemory } from "./physical-memory.ts";
@@ -8,7 +9,7 @@ import type { TranslationBuffer } from "./translation-buffer.ts";
 /** What linear memory needs of its processor. */
 export interface LinearMemoryOwner {
   readonly core: CoreMemory;
-  readonly code: CodeCache;
+  readonly codePages: CodePages;
   readonly mode: Mode;
   readonly physical: PhysicalMemory;
   readonly walker: PageWalker;
@@ -43,6 +44,7 @@ export class PagedMemory implements LinearMemory {
   readonly #ramView: DataView;
   readonly #physical: PhysicalMemory;
   readonly #walker: PageWalker;
+  readonly #codePages: CodePages;
   readonly #translations: TranslationBuffer;
   readonly #halves = new Uint32Array(2);
   readonly #whole = new BigUint64Array(this.#halves.buffer);
@@ -57,6 +59,7 @@ export class PagedMemory implements LinearMemory {
     this.#ram8 = owner.physical.ram.u8;
     this.#ramView = owner.physical.ram.view;
     this.#walker = owner.walker;
+    this.#codePages = owner.codePages;
     this.#translations = owner.translations;
   }
 
@@ -86,7 +89,7 @@ export class PagedMemory implements LinearMemory {
       return -1;
     }
     if (!this.#owner.watchesPage(high, low)) {
-      const storable = walker.writable && !this.#owner.code.hasCode(offset / 0x1000);
+      const storable = walker.writable && !this.#codePages.has(offset / 0x1000);
       this.#translations.enter(high, low, (wanted & access.user) !== 0, offset, walker, storable);
     }
     return offset + (low & 0xfff);
@@ -179,10 +182,7 @@ export class PagedMemory implements LinearMemory {
 
   /** Must be told of every store to RAM that did not go by a write tag of the TLB. `offset` is a RAM offset in the page. */
   written(offset: number): void {
-    const page = Math.floor(offset / 0x1000);
-    if (this.#owner.code.hasCode(page)) {
-      this.#owner.code.invalidatePage(page);
-    }
+    this.#codePages.written(Math.floor(offset / 0x1000));
   }
 
   /**
@@ -318,7 +318,7 @@ export class PagedMemory implements LinearMemory {
       this.translate(this.#nextHigh, next, rights | access.write);
     } else if (
       offset >= 0 &&
-      !this.#owner.code.hasCode(Math.floor(offset / 0x1000)) &&
+      !this.#codePages.has(Math.floor(offset / 0x1000)) &&
       !this.#owner.watchesPage(high, low)
     ) {
       u32[at] = offset >>> 0;

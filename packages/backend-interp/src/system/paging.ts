@@ -1,5 +1,6 @@
+import type { CodePages } from "../code-pages.ts";
 import { cr0At, cr3At, cr4At, eferAt } from "../layout.ts";
-import type { CodeCache, CoreMemory } from "../processor-interface.ts";
+import type { CoreMemory } from "../processor-interface.ts";
 import { cr0, cr4, efer } from "./architecture.ts";
 import type { PhysicalMemory } from "./physical-memory.ts";
 
@@ -41,15 +42,15 @@ export class PageWalker {
 
   readonly #u32: Uint32Array;
   readonly #memory: PhysicalMemory;
-  readonly #code: () => CodeCache;
+  readonly #codePages: CodePages;
   /** Physical addresses of the entries that the walk used: their accessed bits are set once it has succeeded. */
   readonly #entries = [0, 0, 0, 0];
   readonly #values = [0, 0, 0, 0];
 
-  constructor(core: CoreMemory, memory: PhysicalMemory, code: () => CodeCache) {
+  constructor(core: CoreMemory, memory: PhysicalMemory, codePages: CodePages) {
     this.#u32 = core.u32;
     this.#memory = memory;
-    this.#code = code;
+    this.#codePages = codePages;
   }
 
   /**
@@ -226,9 +227,6 @@ export class PageWalker {
       return;
     }
     this.#memory.ram.u32[(offset + within) / 4] = value;
-    const code = this.#code();
-    if (code.hasCode(offset / 0x1000)) {
-      code.invalidatePage(offset / 0x1000);
-    }
+    this.#codePages.written(offset / 0x1000);
   }
 }

@@ -1,5 +1,6 @@
 import { type Bus, defaultTscFrequency, type ProcessorInterrupts, type RamRegion, type VirtualClock } from "@cpr/core";
 import { BlockCache } from "../code-cache.ts";
+import type { CodePages } from "../code-pages.ts";
 import { modeFor } from "../decode/mode.ts";
 import type { CoreExports, CoreFunctions } from "../imports.ts";
 import {
@@ -49,6 +50,8 @@ export interface ProcessorOptions {
   readonly regions: readonly RamRegion[];
   readonly bus: Bus;
   readonly clock: VirtualClock;
+  /** Shared by all processors of the machine. */
+  readonly codePages: CodePages;
   readonly features?: ProcessorFeatures;
   /** In Hz. */
   readonly tscFrequency?: number;
@@ -87,6 +90,7 @@ export class Processor implements SystemProcessor {
   readonly translations: TranslationBuffer;
   readonly linear: PagedMemory;
   readonly code: CodeCache;
+  readonly codePages: CodePages;
   readonly modelRegisters: ModelSpecificRegisters;
   readonly timeStamp: TimeStampCounter;
   readonly paravirtualClock: ParavirtualClock;
@@ -119,12 +123,13 @@ export class Processor implements SystemProcessor {
     this.features = options.features ?? defaultFeatures();
     this.bus = options.bus;
     this.clock = options.clock;
+    this.codePages = options.codePages;
     this.core = createCoreMemory();
     this.ram = createRamViews(options.ram, options.ramSize);
     this.registers = new Registers(this.core);
     this.physical = new PhysicalMemory(this.ram, options.regions, options.bus.mmio);
     this.translations = new TranslationBuffer(this.core);
-    this.walker = new PageWalker(this.core, this.physical, () => this.code);
+    this.walker = new PageWalker(this.core, this.physical, options.codePages);
     this.timeStamp = new TimeStampCounter(options.clock, (rate) => {
       if (this.#interrupts !== undefined) this.#interrupts.timestampCounter = rate;
       this.paravirtualClock.update();
@@ -136,7 +141,7 @@ export class Processor implements SystemProcessor {
     this.#breakpoints = new Breakpoints(this.registers);
     this.modelRegisters = new ModelSpecificRegisters(this);
     this.linear = new PagedMemory(this);
-    this.code = new BlockCache(this);
+    this.code = new BlockCache(this, options.codePages);
     const { linear } = this;
     const helpers = helperTable(this);
     this.#exports = options.instantiate(this.core.memory, options.ram, {

@@ -130,7 +130,7 @@ export class GuestSequences {
       processor.modeChanged();
     }
     placeCode(this.memory, sequence.codeOffset, sequence.code);
-    for (const at of codeInImage) processor.code.invalidatePage((imageAt + at) / pageSize);
+    for (const at of codeInImage) processor.codePages.written((imageAt + at) / pageSize);
     core.u32.set(sequence.registers, registersAt >> 2);
     this.#loadMedia(sequence.media);
     processor.writeFlags(sequence.flags);

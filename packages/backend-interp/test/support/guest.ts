@@ -1,5 +1,6 @@
 import { type Bus, createBus, layOutRam } from "@cpr/core";
 import { ManualInterrupts } from "@cpr/testkit/fakes";
+import { CodePages } from "../../src/code-pages.ts";
 import { coreInstantiator } from "../../src/core-instance.ts";
 import { Processor } from "../../src/system/processor.ts";
 
@@ -27,20 +28,23 @@ export interface Guest {
 }
 
 /** Makes a guest whose processor has just been reset. */
-export function makeGuest(size = 4 * 1024 * 1024): Guest {
+export function makeGuest(size?: number): Guest {
+  return makeGuests(1, size)[0] as Guest;
+}
+
+/** Makes the processors of one machine, each with interrupts of its own; all else is the same for all of them. */
+export function makeGuests(count: number, size = 4 * 1024 * 1024): Guest[] {
   const memory = new WebAssembly.Memory({ initial: size / 0x1_0000, maximum: size / 0x1_0000, shared: true });
   const bus = createBus();
   const clock = new ManualClock();
-  const interrupts = new ManualInterrupts();
-  const processor = new Processor({
-    index: 0,
-    ram: memory,
-    ramSize: size,
-    regions: layOutRam(size),
-    bus,
-    clock,
-    instantiate,
+  const codePages = new CodePages();
+  const ram = new Uint8Array(memory.buffer);
+  const view = new DataView(memory.buffer);
+  return Array.from({ length: count }, (_, index) => {
+    const interrupts = new ManualInterrupts();
+    const regions = layOutRam(size);
+    const processor = new Processor({ index, ram: memory, ramSize: size, regions, bus, clock, codePages, instantiate });
+    processor.attachInterrupts(interrupts, () => undefined);
+    return { processor, ram, view, bus, clock, interrupts };
   });
-  processor.attachInterrupts(interrupts, () => undefined);
-  return { processor, ram: new Uint8Array(memory.buffer), view: new DataView(memory.buffer), bus, clock, interrupts };
 }

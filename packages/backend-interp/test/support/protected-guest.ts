@@ -86,10 +86,10 @@ export class ProtectedGuest {
   readonly width: 32 | 64;
   readonly #frameSize: 4 | 8;
 
-  constructor(width: 32 | 64) {
+  constructor(width: 32 | 64, guest: Guest = makeGuest()) {
     this.width = width;
     this.#frameSize = width === 64 ? 8 : 4;
-    this.guest = makeGuest();
+    this.guest = guest;
     this.#writeTables();
     this.#start();
   }
