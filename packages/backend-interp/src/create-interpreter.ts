@@ -16,21 +16,26 @@ export interface InterpreterOptions {
   readonly model: ProcessorModel;
 }
 
-/** Makes a VM's only vCPU and what executes it. */
+/** Makes the vCPUs of a VM and what executes them. */
 export async function createInterpreter(context: ExecutionContext, options: InterpreterOptions): Promise<Execution> {
   const { memory, bus, clock, processorCount, tscFrequency } = context;
   const { ram, ramSize, ramAddress, model } = options;
-  const processor = new Processor({
-    index: 0,
-    ram,
-    ramSize,
-    regions: memory.regions,
-    bus,
-    clock,
-    codePages: new CodePages(),
-    features: featuresOf(model, { index: 0, count: processorCount }),
-    tscFrequency,
-    instantiate: await coreInstantiator(ramAddress),
-  });
-  return new InterpreterExecution(context, processor);
+  const instantiate = await coreInstantiator(ramAddress);
+  const codePages = new CodePages();
+  const processors = Array.from(
+    { length: processorCount },
+    (_, index) =>
+      new Processor({
+        index,
+        ram,
+        ramSize,
+        regions: memory.regions,
+        bus,
+        clock,
+        codePages,
+        features,
+        instantiate,
+      }),
+  );
+  return new InterpreterExecution(context, processors);
 }

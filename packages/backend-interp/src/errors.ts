@@ -19,10 +19,11 @@ export const interpreterErrors = defineErrors({
     message: ({ model }) => `unable to find CPU model '${model}'`,
     hint: ({ known }) => `The interpreter has ${known.join(", ")}.`,
   }),
-  ERR_CPR_INTERP_PROCESSORS: defineError<{ count: number }>({
+  ERR_CPR_INTERP_PROCESSORS: defineError<{ count: number; limit: number }>({
     category: "usage",
     when: "A VM has more vCPUs than the interpreter can run.",
-    message: ({ count }) => `Number of SMP CPUs requested (${count}) exceeds max CPUs supported by the interpreter (1)`,
+    message: ({ count, limit }) =>
+      `Number of SMP CPUs requested (${count}) exceeds max CPUs supported by the interpreter (${limit})`,
   }),
   ERR_CPR_INTERP_STATE: defineError<{ problem: string }>({
     category: "checkpoint",

@@ -5,49 +5,58 @@ import {
   type ProcessorState,
   serializeError,
 } from "@cpr/core";
-import type { Processor } from "./system/processor.ts";
+import { InstructionRate } from "./instruction-rate.ts";
+import { activity, type Processor, type RunOutcome } from "./system/processor.ts";
 import { checkProcessor, restoreProcessor, saveProcessor } from "./system/processor-checkpoint.ts";
+import { Turns } from "./turns.ts";
 
-/** Milliseconds that the guest executes before the machine thread looks at its messages. */
+/** Milliseconds that the guest executes before the machine thread looks at its messages; each vCPU gets its turn in them. */
 const turn = 1;
-/** Instructions of a slice: at least so many, so that the overhead is small; at most so many, so that none is long. */
-const leastInstructions = 2_000;
-const mostInstructions = 2_000_000;
-/** Instructions a nanosecond, before any was measured. */
-const assumedRate = 0.03;
 /** Milliseconds below which a deadline is waited for exactly. */
 const exactWait = 1;
 
 /**
- * Executes one vCPU on the machine thread, in turns of about a millisecond between which the thread's other work (RPC
- * messages, output) gets its chance. Within a turn, timers run whenever one is due.
+ * Executes the vCPUs by turns on the machine thread. Each millisecond the thread's other work (RPC messages, output) gets its
+ * chance; in between, timers run whenever one is due, which ends a slice of execution.
+ *
+ * A vCPU's turn ends when its time is over (see {@link Turns}), when it halts, with PAUSE, by which a program says that it
+ * waits for another vCPU, and when an interrupt wakes another one. It ends at an instruction boundary in any case, so that
+ * other vCPUs see an instruction's accesses to memory all or not at all: LOCK has nothing to do.
  *
  * A halted guest costs nothing: the thread sleeps until the next timer's deadline or until {@link kick}. The event loop's timers
  * have a granularity of a millisecond, so the last part of a wait is spent in `Atomics.wait` on a cell that nobody writes
  * to. It blocks the thread, hence kicks too (they come from this thread's own messages), but for less than {@link exactWait}.
  */
 export class InterpreterExecution implements Execution {
-  readonly #processor: Processor;
+  readonly #processors: readonly Processor[];
+  readonly #turns: Turns<Processor>;
+  readonly #rates: readonly InstructionRate[];
   readonly #context: ExecutionContext;
   readonly #sleepCell = new Int32Array(new SharedArrayBuffer(4));
   #running = false;
-  /** A turn is executing: we are called from within it. */
+  /** We are called from within {@link #execute}. */
   #executing = false;
   #immediate: NodeJS.Immediate | undefined;
   #timeout: NodeJS.Timeout | undefined;
   #paused: (() => void)[] = [];
-  /** Instructions a nanosecond of late. */
-  #rate = assumedRate;
 
-  constructor(context: ExecutionContext, processor: Processor) {
+  /** `processors` are in the order of their indices. */
+  constructor(context: ExecutionContext, processors: readonly Processor[]) {
     this.#context = context;
-    this.#processor = processor;
+    this.#processors = processors;
+    this.#turns = new Turns(processors, turn * 1e6);
+    this.#rates = processors.map(() => new InstructionRate());
+    if (processors.length > 1) {
+      for (const processor of processors) processor.onPause = () => this.#endTurn();
+    }
   }
 
-  attachInterrupts(_processor: number, interrupts: ProcessorInterrupts): void {
-    this.#processor.attachInterrupts(interrupts, () => {
-      // While it executes, the processor looks for itself.
+  attachInterrupts(index: number, interrupts: ProcessorInterrupts): void {
+    const processor = this.#at(index);
+    processor.attachInterrupts(interrupts, () => {
+      // One that executes looks for itself, and so does one whose turn will come.
       if (!this.#executing) this.kick();
+      else if (processor.activity !== activity.running) this.#endTurn();
     });
   }
 
@@ -55,7 +64,7 @@ export class InterpreterExecution implements Execution {
     if (this.#running) return;
     this.#running = true;
     // RAM may have been written meanwhile, for which nobody asked the code cache.
-    this.#processor.code.flush();
+    for (const { code } of this.#processors) code.flush();
     this.#schedule();
   }
 
@@ -63,7 +72,7 @@ export class InterpreterExecution implements Execution {
     this.#running = false;
     this.#unschedule();
     if (!this.#executing) return Promise.resolve();
-    this.#processor.requestStop();
+    this.#turns.current.requestStop();
     return new Promise((resolve) => {
       this.#paused.push(resolve);
     });
@@ -71,43 +80,55 @@ export class InterpreterExecution implements Execution {
 
   kick(): void {
     if (this.#executing) {
-      this.#processor.requestStop();
+      this.#turns.current.requestStop();
     } else if (this.#running && this.#immediate === undefined) {
       this.#schedule();
     }
   }
 
-  saveProcessor(_processor: number): ProcessorState {
-    return saveProcessor(this.#processor);
+  saveProcessor(index: number): ProcessorState {
+    return saveProcessor(this.#at(index));
   }
 
-  checkProcessor(_processor: number, state: ProcessorState): void {
-    checkProcessor(this.#processor, state);
+  checkProcessor(index: number, state: ProcessorState): void {
+    checkProcessor(this.#at(index), state);
   }
 
-  restoreProcessor(_processor: number, state: ProcessorState): void {
-    restoreProcessor(this.#processor, state);
+  restoreProcessor(index: number, state: ProcessorState): void {
+    restoreProcessor(this.#at(index), state);
   }
 
-  resetProcessor(_processor: number): void {
-    this.#processor.reset();
+  resetProcessor(index: number): void {
+    this.#at(index).reset();
   }
 
   currentProcessor(): number {
-    return 0;
+    return this.#turns.current.index;
   }
 
   instructionsExecuted(): number {
-    return this.#processor.executed;
+    return this.#processors.reduce((sum, { executed }) => sum + executed, 0);
   }
 
   async close(): Promise<void> {
     await this.pause();
   }
 
+  #at(index: number): Processor {
+    const processor = this.#processors[index];
+    if (processor === undefined) throw new RangeError(`there is no vCPU ${index}`);
+    return processor;
+  }
+
+  /** Lets another vCPU that has work execute before the current one goes on. */
+  #endTurn(): void {
+    this.#turns.giveUp();
+    this.#turns.current.requestStop();
+  }
+
   #schedule(): void {
     this.#unschedule();
-    this.#immediate = setImmediate(this.#turn);
+    this.#immediate = setImmediate(this.#run);
   }
 
   #unschedule(): void {
@@ -117,7 +138,7 @@ export class InterpreterExecution implements Execution {
     this.#timeout = undefined;
   }
 
-  readonly #turn = (): void => {
+  readonly #run = (): void => {
     this.#unschedule();
     this.#executing = true;
     try {
@@ -132,58 +153,52 @@ export class InterpreterExecution implements Execution {
     }
   };
 
-  /** One turn; arranges for the next one. */
+  /** Executes for a millisecond, or until nobody has anything to do; arranges for what follows. */
   #execute(): void {
-    const { timers, onEvent } = this.#context;
-    const processor = this.#processor;
+    const { clock, timers, onEvent } = this.#context;
     const end = performance.now() + turn;
     for (;;) {
       timers.runDue();
       if (!this.#running) return;
-      const outcome = this.#slice();
+      const now = clock.now();
+      const processor = this.#turns.next(now);
+      if (processor === undefined) {
+        if (!this.#sleep(end)) return;
+        continue;
+      }
+      const outcome = this.#slice(processor, now);
       if (!this.#running) return;
       if (outcome === "shutdown") {
         this.#running = false;
         onEvent({ kind: "triple-fault", processor: processor.index, report: processor.shutdownReport });
         return;
       }
-      if (outcome === "idle" && !processor.hasWork()) {
-        if (!this.#sleep(end)) return;
-      } else if (performance.now() >= end) {
+      if (performance.now() >= end) {
         this.#schedule();
         return;
       }
     }
   }
 
-  /** Executes until about the next deadline, and learns how fast that was. */
-  #slice(): ReturnType<Processor["run"]> {
+  /** Lets a vCPU execute until about the next deadline or the end of its turn, and learns how fast that was. */
+  #slice(processor: Processor, start: number): RunOutcome {
     const { clock, timers } = this.#context;
-    const processor = this.#processor;
-    const deadline = timers.nextDeadline();
-    const start = clock.now();
-    const time = Math.min(deadline === undefined ? Number.POSITIVE_INFINITY : deadline - start, turn * 1e6);
-    const instructions = Math.min(Math.max(time * this.#rate, leastInstructions), mostInstructions);
+    const rate = this.#rates[processor.index] as InstructionRate;
+    const deadline = timers.nextDeadline() ?? Number.POSITIVE_INFINITY;
     const before = processor.executed;
-    const outcome = processor.run(Math.ceil(instructions));
-    const executed = processor.executed - before;
-    const elapsed = clock.now() - start;
-    if (executed >= leastInstructions && elapsed > 0) {
-      // NOTE: down at once, because a slice that is too long keeps messages waiting.
-      const measured = executed / elapsed;
-      this.#rate = measured < this.#rate ? measured : this.#rate + (measured - this.#rate) / 8;
-    }
+    const outcome = processor.run(rate.instructionsIn(Math.min(deadline - start, this.#turns.left(start))));
+    rate.measured(processor.executed - before, clock.now() - start);
     return outcome;
   }
 
-  /** The guest is halted. Returns whether the turn goes on: the next deadline was near and has passed. */
+  /** All vCPUs are halted. Returns whether execution goes on: the next deadline was near and has passed. */
   #sleep(end: number): boolean {
     const { clock, timers } = this.#context;
     const deadline = timers.nextDeadline();
     if (deadline === undefined) return false;
     const wait = (deadline - clock.now()) / 1e6;
     if (wait > exactWait) {
-      this.#timeout = setTimeout(this.#turn, Math.floor(wait - exactWait / 2));
+      this.#timeout = setTimeout(this.#run, Math.floor(wait - exactWait / 2));
       return false;
     }
     if (wait > 0) Atomics.wait(this.#sleepCell, 0, 0, wait);
@@ -198,7 +213,7 @@ export class InterpreterExecution implements Execution {
     const { message, stack } = serializeError(error);
     this.#context.onEvent({
       kind: "internal-error",
-      processor: this.#processor.index,
+      processor: this.#turns.current.index,
       report: stack ?? message,
     });
   }

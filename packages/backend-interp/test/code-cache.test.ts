@@ -330,5 +330,7 @@ describe("a full arena", () => {
     machine.resolve(0x1000);
     machine.code.flush();
     expect(jumpCacheEntry(0x1000)).toEqual({ rip: 0, key: 0, block: 0 });
+    machine.put(0x1000, "ff c0 c3");
+    expect(describeBlock(core, machine.resolve(0x1000))[0]).toBe("increment32 rax");
   });
 });

@@ -114,7 +114,10 @@ export function machineHelpers(processor: SystemProcessor): Helpers {
     // MONITOR and MWAIT are not among this CPU's features.
     monitor: () => processor.raise(vector.invalidOpcode),
     "monitor-wait": () => processor.raise(vector.invalidOpcode),
-    pause: () => next,
+    pause: () => {
+      processor.pause();
+      return next;
+    },
     "read-debug-register": (operation) => {
       requirePrivilege0();
       const number = debugRegister(operands.source(operation));

@@ -95,7 +95,7 @@ export class Processor implements SystemProcessor {
   readonly timeStamp: TimeStampCounter;
   readonly paravirtualClock: ParavirtualClock;
   mode: Mode;
-  activity: Activity = activity.running;
+  activity: Activity;
   nmiMasked = false;
   nmiPending = false;
   /** An event of a restored state, whose delivery had begun elsewhere: delivered before anything else. */
@@ -104,6 +104,8 @@ export class Processor implements SystemProcessor {
   executed = 0;
   /** Registers at the moment of a triple fault. */
   shutdownReport = "";
+  /** Told of each PAUSE. Set by what gives several processors their turns. */
+  onPause: () => void = () => undefined;
 
   readonly #fault = new PendingFault();
   readonly #breakpoints: Breakpoints;
@@ -120,6 +122,7 @@ export class Processor implements SystemProcessor {
 
   constructor(options: ProcessorOptions) {
     this.index = options.index;
+    this.activity = this.#initialActivity;
     this.features = options.features ?? defaultFeatures();
     this.bus = options.bus;
     this.clock = options.clock;
@@ -224,10 +227,10 @@ export class Processor implements SystemProcessor {
     return true;
   }
 
-  /** Whether an event waits that ends HLT. */
+  /** Whether {@link run} would do anything, if only tell of a triple fault. Takes INIT and start-up IPIs. */
   hasWork(): boolean {
     this.#collectEvents();
-    if (this.activity === activity.running) return true;
+    if (this.activity === activity.running || this.activity === activity.shutdown) return true;
     if (this.activity !== activity.halted) return false;
     return (this.nmiPending && !this.nmiMasked) || this.#interruptDeliverable();
   }
@@ -430,6 +433,10 @@ export class Processor implements SystemProcessor {
     this.activity = activity.halted;
   }
 
+  pause(): void {
+    this.onPause();
+  }
+
   unmaskNmi(): void {
     this.nmiMasked = false;
     if (this.nmiPending) this.forceReturn();
@@ -570,9 +577,14 @@ export class Processor implements SystemProcessor {
     return this.#interrupts?.writeMsr(index, value) ?? false;
   }
 
+  /** After power-on or a reset: the bootstrap processor executes, the others wait for INIT (Intel SDM Vol. 3A §9.4). */
+  get #initialActivity(): Activity {
+    return this.index === 0 ? activity.running : activity.uninitialized;
+  }
+
   /** Power-on or reset state. */
   reset(): void {
-    this.activity = activity.running;
+    this.activity = this.#initialActivity;
     this.nmiMasked = false;
     this.nmiPending = false;
     this.pendingEvent = undefined;

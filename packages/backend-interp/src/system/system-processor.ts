@@ -54,6 +54,8 @@ export interface SystemProcessor extends ProcessorCore {
   deliver(vector: number, kind: EventKind, errorCode: number | undefined, returnAddress: bigint): void;
   /** HLT: the processor waits for an interrupt. */
   halt(): void;
+  /** PAUSE: the program waits for another processor. */
+  pause(): void;
   /** The handler of an NMI has returned. */
   unmaskNmi(): void;
   /** DR7 or CR4.DE has changed. */
