@@ -27,6 +27,7 @@ export async function createInterpreter(context: ExecutionContext, options: Inte
     (_, index) =>
       new Processor({
         index,
+        processorCount,
         ram,
         ramSize,
         regions: memory.regions,

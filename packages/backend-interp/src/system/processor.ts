@@ -44,6 +44,8 @@ import { TranslationBuffer } from "./translation-buffer.ts";
 /** What a processor is made from. */
 export interface ProcessorOptions {
   readonly index: number;
+  /** vCPUs of the machine. */
+  readonly processorCount: number;
   readonly ram: WebAssembly.Memory;
   /** Bytes of {@link ram} that are the guest's. */
   readonly ramSize: number;
@@ -79,6 +81,7 @@ const contributory: ReadonlySet<number> = new Set([0, 10, 11, 12, 13]);
 /** One vCPU: its registers, its memory, its decoded code, and the loop that executes it. */
 export class Processor implements SystemProcessor {
   readonly index: number;
+  readonly processorCount: number;
   readonly features: ProcessorFeatures;
   readonly core: CoreMemory;
   readonly ram: RamViews;
@@ -122,6 +125,7 @@ export class Processor implements SystemProcessor {
 
   constructor(options: ProcessorOptions) {
     this.index = options.index;
+    this.processorCount = options.processorCount;
     this.activity = this.#initialActivity;
     this.features = options.features ?? defaultFeatures();
     this.bus = options.bus;

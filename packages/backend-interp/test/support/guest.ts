@@ -43,7 +43,17 @@ export function makeGuests(count: number, size = 4 * 1024 * 1024): Guest[] {
   return Array.from({ length: count }, (_, index) => {
     const interrupts = new ManualInterrupts();
     const regions = layOutRam(size);
-    const processor = new Processor({ index, ram: memory, ramSize: size, regions, bus, clock, codePages, instantiate });
+    const processor = new Processor({
+      index,
+      processorCount: count,
+      ram: memory,
+      ramSize: size,
+      regions,
+      bus,
+      clock,
+      codePages,
+      instantiate,
+    });
     processor.attachInterrupts(interrupts, () => undefined);
     return { processor, ram, view, bus, clock, interrupts };
   });

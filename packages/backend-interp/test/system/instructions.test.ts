@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { makeGuests } from "../support/guest.ts";
 import { descriptor, ProtectedGuest, page, place, selector } from "../support/protected-guest.ts";
 
 describe("system calls", () => {
@@ -433,6 +434,34 @@ describe("other instructions", () => {
     for (const bit of [0, 9, 13, 19, 20, 23]) expect((features >>> bit) & 1, `bit ${bit}`).toBe(1);
     // No AVX; OSXSAVE follows CR4.
     for (const bit of [27, 28]) expect((features >>> bit) & 1, `bit ${bit}`).toBe(0);
+  });
+
+  test.each([
+    { count: 1, bits: 0 },
+    { count: 3, bits: 2 },
+    { count: 8, bits: 3 },
+  ])("CPUID tells of $count cores in one package", ({ count, bits }) => {
+    for (const [index, each] of makeGuests(count).entries()) {
+      const guest = new ProtectedGuest(64, each);
+      guest.processor.activity = 0;
+      const ask = (leaf: number, subleaf = 0): [number, number, number, number] => {
+        guest.load(`mov eax, ${leaf}\n mov ecx, ${subleaf}\n cpuid\n hlt`);
+        guest.registers.rip = BigInt(place.code);
+        guest.resume();
+        const { registers } = guest;
+        return [registers.low(0), registers.low(3), registers.low(1), registers.low(2)];
+      };
+      const [, ebx, , edx] = ask(1);
+      expect([ebx >>> 24, (ebx >>> 16) & 0xff]).toEqual([index, count]);
+      // HTT and, of AMD's, CmpLegacy.
+      const several = count > 1 ? 1 : 0;
+      expect([(edx >>> 28) & 1, (ask(0x8000_0001)[2] >>> 1) & 1]).toEqual([several, several]);
+      expect(ask(0xb, 0)).toEqual([0, 1, 0x100, index]);
+      expect(ask(0xb, 1)).toEqual([bits, count, 0x201, index]);
+      expect(ask(0xb, 2)).toEqual([0, 0, 2, index]);
+      const cores = ask(0x8000_0008)[2];
+      expect([cores & 0xff, cores >>> 12]).toEqual([count - 1, bits]);
+    }
   });
 
   test("the time-stamp counter follows the clock and what software writes to it", () => {
