@@ -34,7 +34,8 @@ export async function createInterpreter(context: ExecutionContext, options: Inte
         bus,
         clock,
         codePages,
-        features,
+        features: featuresOf(model, { index, count: processorCount }),
+        tscFrequency,
         instantiate,
       }),
   );

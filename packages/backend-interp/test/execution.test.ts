@@ -1,5 +1,6 @@
 import {
   createBus,
+  defaultTscFrequency,
   type Execution,
   type ExecutionEvent,
   GuestMemory,
@@ -55,6 +56,7 @@ class Machine {
       timers,
       processorModel: "cpr64-v2",
       processorCount: count,
+      tscFrequency: defaultTscFrequency,
       onEvent: (event) => events.push(event),
     });
     timers.onChange = () => execution.kick();

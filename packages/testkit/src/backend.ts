@@ -22,6 +22,7 @@ import {
   origin,
   questionPort,
 } from "./backend/guest-programs.ts";
+import { severalProcessorsCases } from "./backend/several-processors.ts";
 import { SpecimenGuest, specimenRam } from "./backend/specimen-guest.ts";
 import { CaseList, type ComplianceCase, registerCases } from "./compliance-case.ts";
 import { equalBytes, eventually } from "./expectations.ts";
@@ -353,7 +354,7 @@ export function backendCases(fixture: BackendFixture): readonly ComplianceCase[]
         assert.equal(guest.interrupts.pending(), true);
       }),
     );
-  return list.cases;
+  return supports.maximumProcessors > 1 ? [...list.cases, ...severalProcessorsCases(fixture)] : list.cases;
 }
 
 /** Registers the suite of the `Backend` contract. Where the backend does not work, the skipped test says why. */

@@ -1,5 +1,6 @@
 import type { BackendSupports, ExecutionContext, ProcessorState } from "@cpr/core";
 import { afterEach, describe, expect, test } from "vitest";
+import { origin } from "../src/backend/guest-programs.ts";
 import { backendCases, backendCompliance, backendDescriptionCases } from "../src/backend.ts";
 import { patience } from "../src/expectations.ts";
 import { failingCases } from "./failing-cases.ts";
@@ -52,9 +53,10 @@ const broken: Record<
   "counts how often it was saved": {
     backend: withExecution(
       class extends ToyExecution {
-        override saveProcessor() {
+        override saveProcessor(processor: number) {
+          this.current = processor;
           this.state.tsc++;
-          return super.saveProcessor();
+          return super.saveProcessor(processor);
         }
       },
     ),
@@ -88,12 +90,16 @@ const broken: Record<
   "hands out the state that it goes on using": {
     backend: withExecution(
       class extends ToyExecution {
-        override saveProcessor() {
+        override saveProcessor(processor: number) {
+          super.saveProcessor(processor);
           return this.state;
         }
       },
     ),
-    noticedBy: ["hands out a state that the guest's going on does not reach"],
+    noticedBy: [
+      "hands out a state that the guest's going on does not reach",
+      "resets each vCPU to the state that it was made in",
+    ],
   },
   "forgets a register when it restores": {
     backend: withExecution(
@@ -106,6 +112,7 @@ const broken: Record<
     noticedBy: [
       "restores exactly what it saved, in another execution",
       "brings a guest to the same end however often it is moved",
+      "brings two vCPUs to the same ends however often they are moved",
     ],
   },
   "believes every state": {
@@ -120,6 +127,7 @@ const broken: Record<
     backend: withExecution(
       class extends ToyExecution {
         override restoreProcessor(processor: number, state: ProcessorState) {
+          this.current = processor;
           this.apply(state);
           super.restoreProcessor(processor, state);
         }
@@ -133,9 +141,9 @@ const broken: Record<
   "keeps a register over a reset": {
     backend: withExecution(
       class extends ToyExecution {
-        override resetProcessor() {
-          const { registers } = this.state;
-          super.resetProcessor();
+        override resetProcessor(processor: number) {
+          const { registers } = this.saveProcessor(processor);
+          super.resetProcessor(processor);
           this.state.registers = registers;
         }
       },
@@ -160,6 +168,87 @@ const broken: Record<
       },
     ),
     noticedBy: ["takes no interrupt while the guest has them disabled"],
+  },
+  "starts all vCPUs with the first": {
+    backend: withExecution(
+      class extends ToyExecution {
+        override powerOn(processor: number) {
+          const state = super.powerOn(processor);
+          const segments = state.segments.map((segment) => ({ ...segment, selector: 0, base: 0n }));
+          return processor === 0 ? state : { ...state, segments, rip: BigInt(origin), activity: 0 };
+        }
+      },
+    ),
+    noticedBy: ["lets vCPUs beyond the first wait for a start-up IPI"],
+  },
+  "executes the first vCPU only": {
+    hangs: true,
+    backend: withExecution(
+      class extends ToyExecution {
+        override executeOneEach() {
+          this.current = 0;
+          if (this.state.activity === 0) this.step();
+        }
+      },
+    ),
+    noticedBy: [
+      "lets vCPUs see each other's stores to RAM",
+      "stops all vCPUs, and lets all of them go on",
+      "tells which vCPU accesses the bus",
+      "brings two vCPUs to the same ends however often they are moved",
+      "resets each vCPU to the state that it was made in",
+      "tells which vCPU has had a triple fault",
+    ],
+  },
+  "takes every vCPU for the first": {
+    backend: withExecution(
+      class extends ToyExecution {
+        override currentProcessor() {
+          return 0;
+        }
+      },
+    ),
+    noticedBy: ["tells which vCPU accesses the bus"],
+  },
+  "has the states of all vCPUs in one place": {
+    hangs: true,
+    backend: withExecution(
+      class extends ToyExecution {
+        override saveProcessor() {
+          return super.saveProcessor(0);
+        }
+        override restoreProcessor(_processor: number, state: ProcessorState) {
+          super.restoreProcessor(0, state);
+        }
+      },
+    ),
+    noticedBy: [
+      "lets vCPUs beyond the first wait for a start-up IPI",
+      "lets vCPUs see each other's stores to RAM",
+      "brings two vCPUs to the same ends however often they are moved",
+    ],
+  },
+  "resets all vCPUs when it resets one": {
+    backend: withExecution(
+      class extends ToyExecution {
+        override resetProcessor() {
+          for (let processor = this.context.processorCount - 1; processor >= 0; processor--) {
+            super.resetProcessor(processor);
+          }
+        }
+      },
+    ),
+    noticedBy: ["resets each vCPU to the state that it was made in"],
+  },
+  "tells of the first vCPU whatever happens to another": {
+    backend: withExecution(
+      class extends ToyExecution {
+        constructor(context: ExecutionContext) {
+          super({ ...context, onEvent: (event) => context.onEvent({ ...event, processor: 0 }) });
+        }
+      },
+    ),
+    noticedBy: ["tells which vCPU has had a triple fault"],
   },
   "never wakes up": {
     hangs: true,

@@ -18,7 +18,7 @@ export class ToyBackend implements Backend {
   readonly name = "toy";
   readonly supports: BackendSupports = {
     kernelIrqchip: "off",
-    maximumProcessors: 1,
+    maximumProcessors: 2,
     maximumRam: 1 << 24,
     dirtyLog: false,
   };
@@ -48,7 +48,7 @@ export class ToyBackend implements Backend {
   }
 }
 
-function powerOnState(): ProcessorState {
+function powerOnState(processor: number): ProcessorState {
   const fields = processorState.fields;
   const state = Object.fromEntries(
     Object.entries(fields).map(([name, field]) => [name, field.decode(new DataView(new ArrayBuffer(field.size)), 0)]),
@@ -58,28 +58,55 @@ function powerOnState(): ProcessorState {
     ...(index === 1 ? { selector: 0xf000, base: 0xffff_0000n } : {}),
     limit: 0xffff,
   }));
-  return { ...state, segments, rip: 0xfff0n, rflags: 2n, cr0: 0x6000_0010n, xcr0: 1n };
+  return {
+    ...state,
+    segments,
+    rip: 0xfff0n,
+    rflags: 2n,
+    cr0: 0x6000_0010n,
+    xcr0: 1n,
+    activity: processor === 0 ? 0 : 1,
+  };
 }
 
 const word = { 1: 0xff, 2: 0xffff, 4: 0xffff_ffff } as const;
 
-/** One vCPU, whose registers are the neutral state itself. */
+/** vCPUs whose registers are the neutral state itself. They execute an instruction each, in turn. */
 export class ToyExecution implements Execution {
   protected readonly context: ExecutionContext;
-  protected state: ProcessorState = powerOnState();
-  protected interrupts: ProcessorInterrupts | undefined;
+  /** Index of the vCPU that executes, or whose state is asked for. */
+  protected current = 0;
+  readonly #states: ProcessorState[];
+  readonly #interrupts: (ProcessorInterrupts | undefined)[] = [];
   protected running = false;
   #scheduled: NodeJS.Immediate | NodeJS.Timeout | undefined;
   readonly #view: DataView;
 
   constructor(context: ExecutionContext) {
     this.context = context;
+    this.#states = Array.from({ length: context.processorCount }, (_, processor) => this.powerOn(processor));
     const { bytes } = context.allocation;
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
-  attachInterrupts(_processor: number, interrupts: ProcessorInterrupts): void {
-    this.interrupts = interrupts;
+  /** The state of the current vCPU. */
+  protected get state(): ProcessorState {
+    return this.#states[this.current] as ProcessorState;
+  }
+  protected set state(state: ProcessorState) {
+    this.#states[this.current] = state;
+  }
+
+  protected powerOn(processor: number): ProcessorState {
+    return powerOnState(processor);
+  }
+
+  currentProcessor(): number {
+    return this.current;
+  }
+
+  attachInterrupts(processor: number, interrupts: ProcessorInterrupts): void {
+    this.#interrupts[processor] = interrupts;
     interrupts.onChange = () => this.kick();
   }
 
@@ -98,7 +125,8 @@ export class ToyExecution implements Execution {
     this.#scheduled = setImmediate(() => this.#slice());
   }
 
-  saveProcessor(): ProcessorState {
+  saveProcessor(processor: number): ProcessorState {
+    this.current = processor;
     return structuredClone(this.state);
   }
 
@@ -106,7 +134,8 @@ export class ToyExecution implements Execution {
     this.check(state);
   }
 
-  restoreProcessor(_processor: number, state: ProcessorState): void {
+  restoreProcessor(processor: number, state: ProcessorState): void {
+    this.current = processor;
     this.check(state);
     this.apply(state);
   }
@@ -122,8 +151,9 @@ export class ToyExecution implements Execution {
     this.state = structuredClone(state);
   }
 
-  resetProcessor(): void {
-    this.state = powerOnState();
+  resetProcessor(processor: number): void {
+    this.current = processor;
+    this.state = this.powerOn(processor);
   }
 
   async close(): Promise<void> {
@@ -135,13 +165,26 @@ export class ToyExecution implements Execution {
       return;
     }
     this.runTimers();
-    this.#deliverInterrupt();
-    for (let count = 0; this.running && count < instructionsPerSlice && this.state.activity === 0; count++) {
-      this.step();
+    this.#states.forEach((_, processor) => {
+      this.current = processor;
+      this.#deliverInterrupt();
+    });
+    for (let count = 0; count < instructionsPerSlice && this.#runnable; count++) {
+      this.executeOneEach();
     }
     if (this.running) {
-      this.#scheduled =
-        this.state.activity === 0 ? setImmediate(() => this.#slice()) : setTimeout(() => this.#slice(), 1);
+      this.#scheduled = this.#runnable ? setImmediate(() => this.#slice()) : setTimeout(() => this.#slice(), 1);
+    }
+  }
+
+  get #runnable(): boolean {
+    return this.running && this.#states.some(({ activity }) => activity === 0);
+  }
+
+  protected executeOneEach(): void {
+    for (let processor = 0; processor < this.#states.length; processor++) {
+      this.current = processor;
+      if (this.running && this.state.activity === 0) this.step();
     }
   }
 
@@ -154,10 +197,11 @@ export class ToyExecution implements Execution {
   }
 
   #deliverInterrupt(): void {
-    if (this.interrupts?.pending() !== true || !this.interruptsEnabled()) {
+    const interrupts = this.#interrupts[this.current];
+    if (interrupts?.pending() !== true || !this.interruptsEnabled()) {
       return;
     }
-    const vector = this.interrupts.acknowledge();
+    const vector = interrupts.acknowledge();
     this.#push(Number(this.state.rflags & 0xffffn));
     this.#push(0);
     this.#push(Number(this.state.rip));
@@ -250,7 +294,7 @@ export class ToyExecution implements Execution {
         if ((this.state.cr0 & 1n) !== 0n) {
           // Protected mode: there are no descriptors, and no handlers either.
           this.running = false;
-          this.context.onEvent({ kind: "triple-fault", processor: 0, report: "triple fault" });
+          this.context.onEvent({ kind: "triple-fault", processor: this.current, report: "triple fault" });
           return;
         }
         const segment = this.state.segments[fetch8() === 0xd8 ? 3 : 2] as ProcessorState["segments"][number];
@@ -292,9 +336,11 @@ export class ToyExecution implements Execution {
       case 0xe6:
         this.writePort(fetch8(), 1, this.#get(0) & 0xff);
         break;
-      case 0xeb:
-        at += ((fetch8() << 24) >> 24) + 0;
+      case 0xeb: {
+        const displacement = (fetch8() << 24) >> 24;
+        at += displacement;
         break;
+      }
       case 0xec:
         this.#set(0, 1, ports.read(this.#get(2) & 0xffff, 1));
         break;
@@ -306,6 +352,9 @@ export class ToyExecution implements Execution {
         break;
       case 0xef:
         this.writePort(this.#get(2) & 0xffff, size, (this.#get(0) & word[size]) >>> 0);
+        break;
+      case 0xf3:
+        fetch8();
         break;
       case 0xf4:
         this.state.activity = 3;

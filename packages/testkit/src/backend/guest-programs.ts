@@ -6,6 +6,9 @@ export const reportPort = 0x80;
 export const questionPort = 0x90;
 /** Guest-physical address of a doubleword that programs and the suite share. */
 export const mailbox = 0x2000;
+/** Where the program of the second vCPU is loaded, and the byte by which the two vCPUs hand a turn to each other. */
+export const secondOrigin = 0x3000;
+export const baton = 0x2010;
 /** The interrupt that programs handle, and what the handler reports. */
 export const interruptVector = 0x20;
 export const interruptReport = 0x99;
@@ -89,6 +92,36 @@ export const guestPrograms = {
     ...[0xeb, 0xfe], //                   again: jmp again
   ],
 
+  /** Hands the baton over so many times, and reports 0x55 when it has come back each time. */
+  handsOver: (times: number) => [
+    ...[0x66, 0xb9, ...littleEndian(times)], //                mov ecx, times
+    ...[0xc6, 0x06, ...littleEndian16(baton), 0x01], //        again: mov byte [baton], 1
+    ...[0xf3, 0x90], //                                        wait: pause
+    ...[0xa0, ...littleEndian16(baton)], //                    mov al, [baton]
+    ...[0x3c, 0x02], //                                        cmp al, 2
+    ...[0x75, 0xf7], //                                        jne wait
+    ...[0x66, 0x49], //                                        dec ecx
+    ...[0x75, 0xee], //                                        jnz again
+    ...[0xb0, 0x55, 0xe6, reportPort, 0xfa, 0xf4, 0xeb, 0xfd], // mov al, 0x55; out 0x80, al; cli; stop: hlt; jmp stop
+  ],
+
+  /** The other side of `handsOver`. */
+  handsBack: [
+    ...[0xf3, 0x90], //                                 wait: pause
+    ...[0xa0, ...littleEndian16(baton)], //             mov al, [baton]
+    ...[0x3c, 0x01], //                                 cmp al, 1
+    ...[0x75, 0xf7], //                                 jne wait
+    ...[0xc6, 0x06, ...littleEndian16(baton), 0x02], // mov byte [baton], 2
+    ...[0xeb, 0xf0], //                                 jmp wait
+  ],
+
+  /** As `countsForEver`, beside the mailbox. */
+  countsBeside: [
+    ...[0xfa], //                         cli
+    ...[0x66, 0xff, 0x06, 0x04, 0x20], // again: inc dword [0x2004]
+    ...[0xeb, 0xf9], //                   jmp again
+  ],
+
   /** Reports in 32 bits what {@link hashOf} gives for that many rounds. */
   hashes: (rounds: number) => [
     ...[0x66, 0xb9, ...littleEndian(rounds)], //           mov ecx, rounds
@@ -119,6 +152,10 @@ export function hashOf(rounds: number): number {
     hash = Math.imul(hash + count, multiplier);
   }
   return hash >>> 0;
+}
+
+function littleEndian16(value: number): number[] {
+  return [value & 0xff, value >>> 8];
 }
 
 function littleEndian(value: number): number[] {

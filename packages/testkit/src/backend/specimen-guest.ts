@@ -13,34 +13,39 @@ import { eventually, within } from "../expectations.ts";
 import { ManualInterrupts } from "../fakes/manual-interrupts.ts";
 import { RecordingBus } from "../fakes/recording-bus.ts";
 import { StoppableClock } from "../fakes/stoppable-clock.ts";
-import { interruptHandler, interruptVector, origin, reportPort } from "./guest-programs.ts";
+import { interruptHandler, interruptVector, origin, reportPort, secondOrigin } from "./guest-programs.ts";
 
 /** Bytes of RAM of a specimen: the least that has all of real mode's addresses, except the last 64 KiB less 16 bytes. */
 export const specimenRam = 1 << 20;
 /** Where the interrupt handler is. */
 const handlerAddress = 0x1100;
 
-/** A vCPU that runs a small program, and all that surrounds it. */
+/** One or two vCPUs that run small programs, and all that surrounds them. */
 export class SpecimenGuest {
   readonly allocation: RamAllocation;
   readonly bus: RecordingBus;
   readonly clock: StoppableClock;
   readonly timers: TimerQueue;
+  /** The first vCPU's. */
   readonly interrupts = new ManualInterrupts();
   readonly events: readonly ExecutionEvent[];
   readonly execution: Execution;
+  readonly processorCount: number;
 
-  private constructor(parts: Pick<SpecimenGuest, "allocation" | "bus" | "clock" | "timers" | "events" | "execution">) {
+  private constructor(
+    parts: Pick<SpecimenGuest, "allocation" | "bus" | "clock" | "timers" | "events" | "execution" | "processorCount">,
+  ) {
     this.allocation = parts.allocation;
     this.bus = parts.bus;
     this.clock = parts.clock;
     this.timers = parts.timers;
     this.events = parts.events;
     this.execution = parts.execution;
+    this.processorCount = parts.processorCount;
   }
 
-  /** Makes a stopped vCPU in its power-on state. */
-  static async create(backend: Backend, time = 0): Promise<SpecimenGuest> {
+  /** Makes stopped vCPUs in their power-on state. */
+  static async create(backend: Backend, { time = 0, processorCount = 1 } = {}): Promise<SpecimenGuest> {
     const allocated = backend.allocateRam(specimenRam);
     const allocation = backend.adoptRam(allocated.handle);
     const clock = new StoppableClock(time);
@@ -54,30 +59,41 @@ export class SpecimenGuest {
       clock,
       timers,
       processorModel: backend.processorModels[0] as string,
-      processorCount: 1,
+      processorCount,
       tscFrequency: defaultTscFrequency,
       onEvent: (event) => events.push(event),
     });
-    const guest = new SpecimenGuest({ allocation, bus, clock, timers, events, execution });
+    const guest = new SpecimenGuest({ allocation, bus, clock, timers, events, execution, processorCount });
     timers.onChange = () => execution.kick();
     if (backend.supports.kernelIrqchip === "off") {
-      execution.attachInterrupts(0, guest.interrupts);
+      for (let processor = 0; processor < processorCount; processor++) {
+        execution.attachInterrupts(processor, processor === 0 ? guest.interrupts : new ManualInterrupts());
+      }
     }
     return guest;
   }
 
-  /** Puts a program into RAM and the vCPU in front of it, in real mode with flat segments of base 0. */
+  /** Puts a program into RAM and the first vCPU in front of it, in real mode with flat segments of base 0. */
   load(program: readonly number[]): this {
     const { bytes } = this.allocation;
-    bytes.set(program, origin);
     bytes.set(interruptHandler, handlerAddress);
     new DataView(bytes.buffer, bytes.byteOffset).setUint32(interruptVector * 4, handlerAddress, true);
-    const state = this.execution.saveProcessor(0);
+    return this.#place(0, program, origin);
+  }
+
+  /** As {@link load} for the second vCPU, which is runnable then. */
+  loadSecond(program: readonly number[]): this {
+    return this.#place(1, program, secondOrigin);
+  }
+
+  #place(processor: number, program: readonly number[], address: number): this {
+    this.allocation.bytes.set(program, address);
+    const state = this.execution.saveProcessor(processor);
     for (const segment of state.segments) {
       segment.selector = 0;
       segment.base = 0n;
     }
-    this.execution.restoreProcessor(0, { ...state, rip: BigInt(origin) });
+    this.execution.restoreProcessor(processor, { ...state, rip: BigInt(address), activity: 0 });
     return this;
   }
 
@@ -106,12 +122,15 @@ export class SpecimenGuest {
     return this.reports;
   }
 
-  /** Another vCPU with a copy of the RAM and the state, as a new process would have. */
+  /** Other vCPUs with a copy of the RAM and the states, as a new process would have. */
   async moved(backend: Backend): Promise<SpecimenGuest> {
-    const state: ProcessorState = structuredClone(this.execution.saveProcessor(0));
-    const copy = await SpecimenGuest.create(backend, this.clock.now());
+    const { processorCount } = this;
+    const copy = await SpecimenGuest.create(backend, { time: this.clock.now(), processorCount });
     copy.allocation.bytes.set(this.allocation.bytes);
-    copy.execution.restoreProcessor(0, state);
+    for (let processor = 0; processor < processorCount; processor++) {
+      const state: ProcessorState = structuredClone(this.execution.saveProcessor(processor));
+      copy.execution.restoreProcessor(processor, state);
+    }
     return copy;
   }
 
