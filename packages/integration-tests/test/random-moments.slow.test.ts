@@ -16,10 +16,21 @@ import { busyboxInitramfs, guestAssets } from "../../../tools/guest-assets.ts";
 import { type ScratchMachine, scratchFolder, scratchMachine } from "./scratch.ts";
 
 /** How often the load repeats itself: long enough for the number of checkpoints that a test asks for. */
-const rounds = { sameProcess: 300, newProcesses: 40 };
+const rounds = { sameProcess: 300, severalProcessors: 150, newProcesses: 40 };
 
 const init = (count: number): string => `#!/bin/busybox sh
 /self-check ${count}
+poweroff -f
+`;
+
+/** The load twice at the same time: its last line comes twice. */
+const initOfTwo = (count: number): string => `#!/bin/busybox sh
+export PATH=/bin
+/self-check ${count} >/first &
+/self-check ${count} >/second
+wait
+tail -n 1 /first
+tail -n 1 /second
 poweroff -f
 `;
 
@@ -36,12 +47,13 @@ function randomNumbers(seed: number): () => number {
 async function selfChecking(
   folder: string,
   count: number,
+  script: (count: number) => string = init,
 ): Promise<{ options: string[]; kernel: string; initrd: string; expected: string }> {
   const { kernel, busybox } = await guestAssets();
   const program = buildLinuxProgram("self-check");
   const initrd = join(folder, "self-check.cpio");
   const entry = { path: "self-check", kind: "file", data: readFileSync(program), mode: 0o755 } as const;
-  writeFileSync(initrd, busyboxInitramfs(readFileSync(busybox), init(count), [entry]));
+  writeFileSync(initrd, busyboxInitramfs(readFileSync(busybox), script(count), [entry]));
   const expected = execFileSync(program, [String(count)], { encoding: "utf8" })
     .trim()
     .split("\n")
@@ -55,57 +67,67 @@ const consoleText = (machine: ScratchMachine, part: number): string =>
   readFileSync(`${machine.console}.${part}`, "latin1");
 
 describe("checkpoints at random moments, from the first instruction of the boot to the end of a self-checking load", () => {
-  it("ends with the right answer after hundreds of them in the same process", { timeout: 600_000 }, async () => {
-    const folder = scratchFolder();
-    const { kernel: image, initrd, expected } = await selfChecking(folder, rounds.sameProcess);
-    const plugins = discoverPlugins({ application: join(cprCommand, "../../package.json") });
-    await using kernel = new Kernel(plugins);
-    let text = "";
-    let control: MachineControl | undefined;
-    const configuration: VirtualMachineConfiguration = {
-      name: "random-moments",
-      ramSize: 128 * 1024 * 1024,
-      memoryObjects: [],
-      backend: "interp",
-      machine: {
-        machine: "pc",
-        processorCount: 1,
-        kernel: image,
-        initrd,
-        commandLine,
-        serial: ["serial0"],
-        noReboot: true,
-      },
-      characterDevices: new Map([["serial0", { write: (bytes) => (text += Buffer.from(bytes).toString("latin1")) }]]),
-    };
-    const machine = await createVirtualMachine(kernel, configuration, {
-      startMachine: (onEvent) => {
-        control = new MachineThread({ plugins, preload: [] }, onEvent);
-        return control;
-      },
-    });
-    onTestFinished(() => machine.quit());
-    const random = randomNumbers(1);
-    let checkpoints = 0;
-    let ended = false;
-    void machine.ended.then(() => {
-      ended = true;
-    });
-    while (!ended) {
-      await new Promise((resolve) => setTimeout(resolve, 1 + random() * 60));
-      if (ended || machine.runState !== "running") break;
-      const machineControl = control as MachineControl;
-      await machineControl.pause();
-      const sections = await machineControl.save();
-      await machineControl.prepareLoad(sections);
-      await machineControl.load();
-      expect(await machineControl.save()).toEqual(sections);
-      await machineControl.start();
-      checkpoints += 1;
-    }
-    expect(text.replaceAll("\r", "")).toContain(`\n${expected}\n`);
-    expect(checkpoints).toBeGreaterThan(200);
-  });
+  it.each([
+    { processorCount: 1, script: init, count: rounds.sameProcess },
+    { processorCount: 2, script: initOfTwo, count: rounds.severalProcessors },
+  ])(
+    "ends with the right answer after hundreds of them in the same process, with $processorCount vCPUs",
+    {
+      timeout: 600_000,
+    },
+    async ({ processorCount, script, count }) => {
+      const folder = scratchFolder();
+      const { kernel: image, initrd, expected } = await selfChecking(folder, count, script);
+      const plugins = discoverPlugins({ application: join(cprCommand, "../../package.json") });
+      await using kernel = new Kernel(plugins);
+      let text = "";
+      let control: MachineControl | undefined;
+      const configuration: VirtualMachineConfiguration = {
+        name: "random-moments",
+        ramSize: 128 * 1024 * 1024,
+        memoryObjects: [],
+        backend: "interp",
+        machine: {
+          machine: "pc",
+          processorCount,
+          kernel: image,
+          initrd,
+          commandLine,
+          serial: ["serial0"],
+          noReboot: true,
+        },
+        characterDevices: new Map([["serial0", { write: (bytes) => (text += Buffer.from(bytes).toString("latin1")) }]]),
+      };
+      const machine = await createVirtualMachine(kernel, configuration, {
+        startMachine: (onEvent) => {
+          control = new MachineThread({ plugins, preload: [] }, onEvent);
+          return control;
+        },
+      });
+      onTestFinished(() => machine.quit());
+      const random = randomNumbers(1);
+      let checkpoints = 0;
+      let ended = false;
+      void machine.ended.then(() => {
+        ended = true;
+      });
+      while (!ended) {
+        await new Promise((resolve) => setTimeout(resolve, 1 + random() * 60));
+        if (ended || machine.runState !== "running") break;
+        const machineControl = control as MachineControl;
+        await machineControl.pause();
+        const sections = await machineControl.save();
+        await machineControl.prepareLoad(sections);
+        await machineControl.load();
+        expect(await machineControl.save()).toEqual(sections);
+        await machineControl.start();
+        checkpoints += 1;
+      }
+      const answers = text.split(/\r*\n/).filter((line) => line === expected);
+      expect(answers).toHaveLength(processorCount);
+      expect(checkpoints).toBeGreaterThan(200);
+    },
+  );
 
   it("ends with the right answer after dozens of them in as many new processes", { timeout: 900_000 }, async () => {
     const { options, kernel, expected } = await selfChecking(scratchFolder(), rounds.newProcesses);
