@@ -193,7 +193,8 @@ describe("turns while no time passes, so that none ends by itself", () => {
     const machine = await makeMachine(2);
     machine.load(
       0,
-      `${waitFor(1, "pause")} mov al, 1\n out ${initPort}, al\n mov al, 0x33\n out ${reportPort}, al\n hlt`,
+      `${waitFor(1, "pause")} mov al, 1\n out ${initPort}, al
+      mov cx, 100\n 2: pause\n loop 2b\n mov al, 0x33\n out ${reportPort}, al\n hlt`,
     );
     machine.load(1, `mov dword ptr [${shared}], 1\n again: pause\n jmp again`);
     machine.execution.start();

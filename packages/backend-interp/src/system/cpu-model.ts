@@ -34,9 +34,9 @@ export function featuresOf(model: ProcessorModel, topology: ProcessorTopology): 
   };
 }
 
-/** The features of the only vCPU of the default model. */
-export function defaultFeatures(): ProcessorFeatures {
-  return featuresOf(findProcessorModel(providedModels[0]) as ProcessorModel, { index: 0, count: 1 });
+/** The features of a vCPU of the default model. */
+export function defaultFeatures(topology: ProcessorTopology): ProcessorFeatures {
+  return featuresOf(findProcessorModel(providedModels[0]) as ProcessorModel, topology);
 }
 
 /** The state that CPUID's answers depend on. */

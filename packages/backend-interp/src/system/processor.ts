@@ -81,7 +81,6 @@ const contributory: ReadonlySet<number> = new Set([0, 10, 11, 12, 13]);
 /** One vCPU: its registers, its memory, its decoded code, and the loop that executes it. */
 export class Processor implements SystemProcessor {
   readonly index: number;
-  readonly processorCount: number;
   readonly features: ProcessorFeatures;
   readonly core: CoreMemory;
   readonly ram: RamViews;
@@ -125,9 +124,8 @@ export class Processor implements SystemProcessor {
 
   constructor(options: ProcessorOptions) {
     this.index = options.index;
-    this.processorCount = options.processorCount;
     this.activity = this.#initialActivity;
-    this.features = options.features ?? defaultFeatures();
+    this.features = options.features ?? defaultFeatures({ index: options.index, count: options.processorCount });
     this.bus = options.bus;
     this.clock = options.clock;
     this.codePages = options.codePages;

@@ -16,8 +16,6 @@ export type EventKind = "interrupt" | "nmi" | "exception" | "software";
 export interface SystemProcessor extends ProcessorCore {
   /** Index of the vCPU, and its APIC id. */
   readonly index: number;
-  /** vCPUs of the machine. */
-  readonly processorCount: number;
   readonly registers: Registers;
   readonly linear: PagedMemory;
   readonly translations: TranslationBuffer;
