@@ -33,6 +33,7 @@ const tasks = {
   format: ["node_modules/@biomejs/biome/bin/biome", "check", "--write", "."],
   bench: ["bench/run.ts"],
   differential: ["--conditions=source", "tools/differential.ts"],
+  lab: ["tools/lab/lab.ts"],
 };
 
 class BootstrapError extends Error {}

@@ -1,0 +1,132 @@
+import { execFile, spawn } from "node:child_process";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { createInterface } from "node:readline";
+import { promisify } from "node:util";
+import { ensureQemu } from "../../bench/peers/machines.ts";
+import { FileLines } from "../cpr-process.ts";
+import { guestAssets } from "../guest-assets.ts";
+import { root } from "../workspace.ts";
+import { labInitramfs } from "./lab-initramfs.ts";
+import { type LabMachine, labMachineOptions } from "./lab-machine.ts";
+import { systemImage } from "./system-image.ts";
+
+const run = promisify(execFile);
+
+/** What a lab host is to do, and for how long at most. */
+export interface LabTask {
+  /** Names its logs. */
+  readonly name: string;
+  /** A shell script, run in the checkout. */
+  readonly script: string;
+  /** Programs in `tools/lab/programs`, without `.c`. */
+  readonly programs: readonly string[];
+  /** Whether its console is on this terminal, with a shell once the script has ended. There is no limit of time then. */
+  readonly interactive: boolean;
+  readonly seconds: number;
+  /** Told each line that the script says. */
+  readonly output: (line: string) => void;
+  /** Told each line of the lab host's console. */
+  readonly console?: (line: string) => void;
+}
+
+/** How a lab host ended. */
+export interface LabEnd {
+  /** The exit status of the script; undefined if the lab host ended without telling, or was interactive. */
+  readonly status: number | undefined;
+  /** What is known when there is no status. */
+  readonly reason: string;
+  readonly consoleLog: string;
+  readonly channelLog: string;
+}
+
+/** Compiles a program for the lab host, with all of its libraries in it. @returns its path. */
+async function compile(name: string): Promise<string> {
+  const source = join(import.meta.dirname, "programs", `${name}.c`);
+  const program = join(root, ".cache", "lab", "programs", name);
+  if (!existsSync(program) || statSync(program).mtimeMs < statSync(source).mtimeMs) {
+    mkdirSync(dirname(program), { recursive: true });
+    await run("gcc", ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-static", source, "-o", program]);
+  }
+  return program;
+}
+
+/**
+ * Boots a lab host, lets it do its task and waits for its end.
+ *
+ * @throws {DebianArchiveError} if something it is made of cannot be had here
+ */
+export async function runLab(task: LabTask): Promise<LabEnd> {
+  const log = (message: string): void => task.output(`lab: ${message}`);
+  await ensureQemu();
+  const guest = await guestAssets(log);
+  const image = await systemImage(log);
+  const programs = await Promise.all(task.programs.map(compile));
+  const logs = join(root, ".cache", "lab", "logs");
+  mkdirSync(logs, { recursive: true });
+  const consoleLog = join(logs, `${task.name}-console.log`);
+  const channelLog = join(logs, `${task.name}-output.log`);
+  for (const path of [consoleLog, channelLog]) rmSync(path, { force: true });
+  const folder = mkdtempSync(join(root, ".cache", "lab", "host-"));
+  try {
+    const initramfs = join(folder, "initramfs.cpio");
+    const { interactive } = task;
+    writeFileSync(initramfs, labInitramfs({ guest, programs, task: task.script, interactive }));
+    const machine = { kernel: guest.kernel, initramfs, systemImage: image, consoleLog, channelLog, interactive };
+    return { ...(await runQemu(machine, task)), consoleLog, channelLog };
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+async function runQemu(machine: LabMachine, task: LabTask): Promise<{ status: number | undefined; reason: string }> {
+  // NOTE: QEMU takes the end of its standard input as the end of whoever reads the channel, so there must be an input.
+  const stdio = task.interactive ? "inherit" : "pipe";
+  const child = spawn("qemu-system-x86_64", labMachineOptions(machine), { stdio });
+  let status: number | undefined;
+  let errors = "";
+  let isLate = false;
+  child.stderr?.on("data", (bytes: Buffer) => {
+    errors += bytes.toString();
+  });
+  if (child.stdout !== null) {
+    createInterface({ input: child.stdout }).on("line", (line) => {
+      const verdict = /^lab: the task ended with status (\d+)$/.exec(line)?.[1];
+      if (verdict === undefined) task.output(line);
+      else status = Number(verdict);
+    });
+  }
+  const timer = task.interactive
+    ? undefined
+    : setTimeout(() => {
+        isLate = true;
+        child.kill("SIGKILL");
+      }, task.seconds * 1000);
+  const stop = new AbortController();
+  const { console } = task;
+  if (console !== undefined && !task.interactive) void follow(machine.consoleLog, console, stop.signal);
+  const end = await new Promise<string>((resolve, reject) => {
+    child.on("error", reject);
+    child.on("close", (code, signal) => resolve(signal ?? `exit status ${code}`));
+  });
+  clearTimeout(timer);
+  stop.abort();
+  const reason = isLate ? `It took longer than ${task.seconds} s.` : `The lab host ended (${end}). ${errors}`.trim();
+  return { status: isLate ? undefined : status, reason };
+}
+
+/** Tells each line of a file that grows. */
+async function follow(path: string, tell: (line: string) => void, signal: AbortSignal): Promise<void> {
+  const lines = new FileLines(path);
+  try {
+    for (;;) tell(await lines.next(signal));
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  }
+}
+
+/** The last lines of a log, of which there may be none. */
+export function lastLines(path: string, count: number): string[] {
+  if (!existsSync(path)) return [];
+  return readFileSync(path, "latin1").trimEnd().split(/\r?\n/).slice(-count);
+}

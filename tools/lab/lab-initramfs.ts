@@ -1,0 +1,86 @@
+import { readFileSync } from "node:fs";
+import { basename, join } from "node:path";
+import { busyboxInitramfs, type GuestAssets } from "../guest-assets.ts";
+import type { InitramfsEntry } from "../initramfs.ts";
+import { checkoutEntries } from "./checkout-entries.ts";
+import { KernelModules } from "./kernel-modules.ts";
+
+/** The name of the port through which the lab host tells this machine what a scenario says and how it ended. */
+export const channelName = "lab.channel";
+
+/** Where the checkout is in the lab host. */
+const checkout = "cpr";
+
+/** The drivers of the lab host's devices, and KVM for AMD's processors. */
+const modules = ["virtio_pci", "virtio_blk", "virtio_console", "kvm-amd"];
+
+/**
+ * `/init` of the lab host: drivers, the system image at `/usr`, then `/lab/task`. What that prints goes through the channel,
+ * followed by its exit status. In a lab host that is used from the console it goes there, and a shell follows.
+ */
+export const labInit = `#!/bin/busybox sh
+export PATH=/bin:/usr/bin:/lab/programs HOME=/root TERM=linux
+/bin/busybox mount -t proc proc /proc
+/bin/busybox --install -s /bin
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev
+mkdir -p /dev/shm /dev/pts
+mount -t devpts devpts /dev/pts
+mount -t tmpfs -o size=75% tmpfs /dev/shm
+ip link set lo up
+while read -r module; do
+  insmod "/lab/modules/$module.ko" || echo "lab: the module $module cannot be loaded"
+done </lab/modules/order
+mount -t ext4 -o ro /dev/vda /usr
+cd /${checkout}
+if [ -e /lab/interactive ]; then
+  sh /lab/task
+  echo "lab: this is the lab host; 'poweroff -f' ends it."
+  setsid cttyhack sh
+else
+  until port=$(grep -lx ${channelName} /sys/class/virtio-ports/*/name 2>/dev/null); do
+    sleep 0.1
+  done
+  port=\${port%/name}
+  exec 3>"/dev/\${port##*/}"
+  sh /lab/task >&3 2>&3 </dev/null
+  echo "lab: the task ended with status $?" >&3
+fi
+poweroff -f
+`;
+
+/** What is in the lab host beside the system image. */
+export interface LabContent {
+  readonly guest: GuestAssets;
+  /** Paths of programs of this machine, statically linked, that are to be found by their names. */
+  readonly programs: readonly string[];
+  /** A shell script, run in the checkout. */
+  readonly task: string;
+  /** Whether somebody sits at the lab host's console. */
+  readonly interactive: boolean;
+}
+
+/** The lab host's initramfs: busybox, kernel modules, this checkout as it is now, and the assets for a guest in the lab. */
+export function labInitramfs({ guest, programs, task, interactive }: LabContent): Uint8Array {
+  const file = (path: string, data: Uint8Array | string, mode = 0o644): InitramfsEntry => ({
+    path,
+    kind: "file",
+    data,
+    mode,
+  });
+  const ordered = new KernelModules(guest.modules).inOrder(modules);
+  const guestFolder = join(checkout, ".cache", "guest", guest.kernelVersion);
+  return busyboxInitramfs(readFileSync(guest.busybox), labInit, [
+    ...ordered.map(({ name, path }) => file(`lab/modules/${name}.ko`, readFileSync(path))),
+    file("lab/modules/order", ordered.map(({ name }) => `${name}\n`).join("")),
+    ...programs.map((path) => file(`lab/programs/${basename(path)}`, readFileSync(path), 0o755)),
+    file("lab/task", task),
+    ...(interactive ? [file("lab/interactive", "")] : []),
+    ...["root", "usr"].map((path): InitramfsEntry => ({ path, kind: "folder" })),
+    ...["lib", "lib64"].map((path): InitramfsEntry => ({ path, kind: "link", target: `usr/${path}` })),
+    ...checkoutEntries(checkout),
+    ...[guest.kernel, guest.initramfs, guest.busybox].map((path) =>
+      file(join(guestFolder, basename(path)), readFileSync(path)),
+    ),
+  ]);
+}

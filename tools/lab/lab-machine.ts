@@ -1,0 +1,49 @@
+import { channelName } from "./lab-initramfs.ts";
+
+/** The files that a lab host is made of. */
+export interface LabMachine {
+  readonly kernel: string;
+  readonly initramfs: string;
+  readonly systemImage: string;
+  /** Where what its console says is kept. */
+  readonly consoleLog: string;
+  /** Where what a scenario says is kept. */
+  readonly channelLog: string;
+  /** Whether its console is on standard input and output; otherwise the channel is. */
+  readonly interactive: boolean;
+}
+
+/**
+ * An EPYC without what TCG has not got, so that QEMU has nothing to warn of, and with what it has got beyond. What is not to
+ * be had: the invariant TSC, and control of the TSC's rate for guests.
+ */
+const processor =
+  "EPYC-v1,-fxsr-opt,-misalignsse,-osvw,-topoext,-nrip-save,-xsavec,+x2apic,+umip,+erms,+rdpid,+vgif,+wbnoinvd";
+
+/** The command line of the QEMU that is the lab host: an emulated PC whose processor has AMD's virtualization. */
+export function labMachineOptions(machine: LabMachine): string[] {
+  const standard = "stdio,signal=off";
+  const quoted = (path: string): string => path.replaceAll(",", ",,");
+  const consoleDevice = machine.interactive
+    ? `${standard},logfile=${quoted(machine.consoleLog)}`
+    : `file,path=${quoted(machine.consoleLog)}`;
+  const channelDevice = machine.interactive
+    ? `file,path=${quoted(machine.channelLog)}`
+    : `${standard},logfile=${quoted(machine.channelLog)}`;
+  return [
+    ...["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"],
+    ...["-M", "q35", "-accel", "tcg,thread=multi", "-cpu", processor, "-smp", "2", "-m", "4G"],
+    ...[
+      "-kernel",
+      machine.kernel,
+      "-initrd",
+      machine.initramfs,
+      "-append",
+      `console=ttyS0 panic=-1${machine.interactive ? " quiet" : ""}`,
+    ],
+    ...["-drive", `file=${quoted(machine.systemImage)},if=virtio,format=raw,readonly=on`],
+    ...["-chardev", `${consoleDevice},id=console`, "-serial", "chardev:console"],
+    ...["-device", "virtio-serial-pci", "-chardev", `${channelDevice},id=channel`],
+    ...["-device", `virtserialport,chardev=channel,name=${channelName}`],
+  ];
+}

@@ -1,0 +1,44 @@
+import { type LabEnd, lastLines, runLab } from "./lab-host.ts";
+import { loadScenario } from "./scenarios.ts";
+
+/** How to run a scenario. */
+export interface ScenarioOptions {
+  readonly accelerators: readonly string[];
+  readonly processors: readonly number[];
+  /** Runs it on the lab host's console, here, with a shell once it has ended. */
+  readonly keep?: boolean;
+  /** Shows the lab host's console, too. */
+  readonly verbose?: boolean;
+  readonly output: (line: string) => void;
+}
+
+/** Runs a scenario in a lab host. @returns whether it has passed; `output` was told why not. */
+export async function runScenario(name: string, options: ScenarioOptions): Promise<boolean> {
+  const { description, seconds, programs = [] } = await loadScenario(name);
+  const { accelerators, processors, keep = false, verbose = false, output } = options;
+  output(`lab: ${name}: ${description}`);
+  const started = performance.now();
+  const end = await runLab({
+    name,
+    script: `exec node tools/lab/inside.ts ${name} ${accelerators.join(",")} ${processors.join(",")}\n`,
+    programs,
+    interactive: keep,
+    seconds,
+    output,
+    ...(verbose ? { console: (line: string) => output(`    ${line}`) } : {}),
+  });
+  if (keep) return true;
+  const took = ((performance.now() - started) / 1000).toFixed(1);
+  if (end.status === 0) {
+    output(`lab: ${name}: passed in ${took} s`);
+    return true;
+  }
+  for (const line of failure(end)) output(line);
+  output(`lab: ${name}: failed after ${took} s; its logs: ${end.channelLog} ${end.consoleLog}`);
+  return false;
+}
+
+function failure({ status, reason, consoleLog }: LabEnd): string[] {
+  if (status !== undefined) return [`lab: it ended with status ${status}`];
+  return [`lab: ${reason}`, "lab: the end of the console:", ...lastLines(consoleLog, 20).map((line) => `    ${line}`)];
+}

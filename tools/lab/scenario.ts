@@ -1,0 +1,23 @@
+/** What a scenario is given inside the lab host. */
+export interface Lab {
+  /** Tells this machine a line. */
+  report(line: string): void;
+  /** The backends of `cpr` that it is to try, as `-accel` names them. */
+  readonly accelerators: readonly string[];
+  /** How many vCPUs its guests are to have, one run for each number. */
+  readonly processors: readonly number[];
+}
+
+/** Something that is proved in the lab host. Its module is imported on this machine, too, which reads all but `run`. */
+export interface Scenario {
+  /** A sentence for people. */
+  readonly description: string;
+  /** How long it may take, the boot of the lab host included, in seconds. */
+  readonly seconds: number;
+  /** Programs in C in `tools/lab/programs` that it runs, without `.c`. */
+  readonly programs?: readonly string[];
+  /** Whether it runs `cpr`, so that there must be the backends it is told to try. */
+  readonly needsBackend?: boolean;
+  /** Runs in the lab host; the scenario has passed when this does not throw. */
+  run(lab: Lab): Promise<void>;
+}

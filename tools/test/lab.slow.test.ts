@@ -1,0 +1,42 @@
+import { expect, test } from "vitest";
+import { lastLines, runLab } from "../lab/lab-host.ts";
+import { runScenario } from "../lab/run-scenario.ts";
+
+const task = { programs: [], interactive: false, seconds: 120 };
+
+/** Runs a scenario in a lab host, which must pass. @returns what it said. */
+async function scenario(name: string): Promise<string[]> {
+  const lines: string[] = [];
+  const output = (line: string): void => void lines.push(line);
+  if (!(await runScenario(name, { accelerators: ["kvm"], processors: [1, 4], output }))) {
+    throw new Error(lines.join("\n"));
+  }
+  return lines;
+}
+
+test("the lab host has a KVM that runs guests at full speed", { timeout: 180_000 }, async () => {
+  expect((await scenario("probe")).join("\n")).toMatch(/^instructions_per_second \d+$/m);
+});
+
+test("a task's exit status and output come out of the lab host", { timeout: 180_000 }, async () => {
+  const lines: string[] = [];
+  const output = (line: string): void => void lines.push(line);
+  const end = await runLab({
+    ...task,
+    name: "test-status",
+    script: "echo to-output; echo to-error >&2; exit 7",
+    output,
+  });
+  expect(end.status).toBe(7);
+  expect(lines).toEqual(expect.arrayContaining(["to-output", "to-error"]));
+});
+
+test("a lab host that ends, or does not end, is a failure that tells why", { timeout: 240_000 }, async () => {
+  const output = (): void => undefined;
+  const crash = "echo c >/proc/sysrq-trigger";
+  const crashed = await runLab({ ...task, name: "test-crash", script: crash, output });
+  expect(crashed.status).toBeUndefined();
+  expect(lastLines(crashed.consoleLog, 100).join("\n")).toContain("Kernel panic");
+  const late = await runLab({ ...task, name: "test-late", script: "sleep 1000", output, seconds: 8 });
+  expect(late).toMatchObject({ status: undefined, reason: "It took longer than 8 s." });
+});

@@ -1,0 +1,109 @@
+import { execFileSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { beforeEach, describe, expect, onTestFinished, test } from "vitest";
+import { checkoutEntries } from "../lab/checkout-entries.ts";
+import { dependenciesOf, KernelModules } from "../lab/kernel-modules.ts";
+import { channelName, labInit } from "../lab/lab-initramfs.ts";
+import { labMachineOptions } from "../lab/lab-machine.ts";
+import { loadScenario, scenarioNames } from "../lab/scenarios.ts";
+import { librariesIn } from "../lab/system-image.ts";
+
+let folder: string;
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "cpr-lab-"));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+});
+
+function write(path: string, data: string): void {
+  mkdirSync(dirname(join(folder, path)), { recursive: true });
+  writeFileSync(join(folder, path), data);
+}
+
+describe("the modules of a kernel", () => {
+  /** As much of a module as says what it depends on. */
+  const module = (depends: string): string => `\x7fELF code depends=none\0license=GPL\0depends=${depends}\0name=x\0`;
+
+  beforeEach(() => {
+    write("modules.builtin", "kernel/fs/ext4/ext4.ko\nkernel/virt/built-in.ko\n");
+    write("kernel/arch/x86/kvm/kvm-amd.ko", module("kvm,ccp"));
+    write("kernel/arch/x86/kvm/kvm.ko", module("irqbypass,built-in"));
+    write("kernel/virt/irqbypass.ko", module(""));
+    write("kernel/drivers/ccp.ko", module("irqbypass"));
+    write("kernel/drivers/unrelated.ko", module("kvm"));
+    write("kernel/drivers/broken.ko", module("missing"));
+  });
+
+  test("name what they depend on, whichever way they spell it", () => {
+    expect(dependenciesOf(Buffer.from(module("kvm-amd,irqbypass")))).toEqual(["kvm_amd", "irqbypass"]);
+    expect(dependenciesOf(Buffer.from(module("")))).toEqual([]);
+  });
+
+  test("come after what they depend on, each once, without what is built in and what nobody needs", () => {
+    const names = (wanted: string[]): string[] => new KernelModules(folder).inOrder(wanted).map(({ name }) => name);
+    expect(names(["kvm-amd"])).toEqual(["irqbypass", "kvm", "ccp", "kvm_amd"]);
+    expect(names(["kvm", "kvm_amd", "ext4"])).toEqual(["irqbypass", "kvm", "ccp", "kvm_amd"]);
+  });
+
+  test("that are not there are missed", () => {
+    expect(() => new KernelModules(folder).inOrder(["absent"])).toThrow("The kernel has no module 'absent'.");
+    expect(() => new KernelModules(folder).inOrder(["broken"])).toThrow("The kernel has no module 'missing'.");
+  });
+});
+
+test("a program's libraries are read from what ldd says, and a missing one is an error", () => {
+  const output = [
+    "/usr/bin/program:",
+    "\tlinux-vdso.so.1 (0x00007fda0e979000)",
+    "\tlibm.so.6 => /lib/x86_64-linux-gnu/libm.so.6 (0x00007fda0e879000)",
+    "\t/lib64/ld-linux-x86-64.so.2 (0x00007fda0e97b000)",
+  ].join("\n");
+  expect(librariesIn(output)).toEqual(["/lib/x86_64-linux-gnu/libm.so.6", "/lib64/ld-linux-x86-64.so.2"]);
+  expect(() => librariesIn("\tlibnone.so.1 => not found\n")).toThrow("libnone.so.1");
+});
+
+test("a checkout goes into the lab without packages by others, tests and declarations", () => {
+  write("package.json", "{}");
+  for (const name of ["bench", "node_modules/other", "node_modules/.pnpm", "tools"]) write(`${name}/index.ts`, "");
+  for (const name of ["dist/a.js", "dist/a.d.ts", "dist/a.js.map", "build/a.node", "test/a.test.ts", "README.md"]) {
+    write(`packages/a/${name}`, name);
+  }
+  write("packages/a/node_modules/other/index.js", "");
+  for (const place of ["node_modules/@cpr", "packages/b/node_modules/@cpr"]) {
+    mkdirSync(join(folder, place), { recursive: true });
+    symlinkSync("../a", join(folder, place, "a"));
+  }
+  const entries = checkoutEntries("cpr", folder);
+  expect(entries.map(({ path }) => path).sort()).toEqual([
+    "cpr/bench/index.ts",
+    "cpr/node_modules/@cpr/a",
+    "cpr/package.json",
+    "cpr/packages/a/build/a.node",
+    "cpr/packages/a/dist/a.js",
+    "cpr/packages/b/node_modules/@cpr/a",
+    "cpr/tools/index.ts",
+  ]);
+  expect(entries.find(({ path }) => path === "cpr/packages/b/node_modules/@cpr/a")).toMatchObject({ target: "../a" });
+});
+
+test("/init of the lab host is a script that a shell accepts", () => {
+  write("init", labInit);
+  execFileSync("sh", ["-n", join(folder, "init")], { stdio: "pipe" });
+  expect(labInit).toContain(`grep -lx ${channelName} `);
+});
+
+test("the channel is on standard output, and the console is when somebody sits there; the other one is a file", () => {
+  const files = { kernel: "k", initramfs: "i", systemImage: "s", consoleLog: "console,log", channelLog: "channel" };
+  const devices = (interactive: boolean): string[] =>
+    labMachineOptions({ ...files, interactive }).filter((_word, index, words) => words[index - 1] === "-chardev");
+  expect(devices(false)).toEqual(["file,path=console,,log,id=console", "stdio,signal=off,logfile=channel,id=channel"]);
+  expect(devices(true)).toEqual(["stdio,signal=off,logfile=console,,log,id=console", "file,path=channel,id=channel"]);
+});
+
+test("every scenario can be loaded and says what it is for; there is no other", async () => {
+  expect(scenarioNames).toContain("probe");
+  for (const name of scenarioNames) expect((await loadScenario(name)).description).not.toBe("");
+  await expect(loadScenario("none")).rejects.toThrow("There is no scenario 'none'.");
+});
