@@ -31,7 +31,8 @@ export function parseTick(line: string): { readonly tick: number; readonly uptim
 /**
  * `/init` of the counting guest: says that it runs, then counts the seconds beside the kernel's uptime. A line on the
  * console is run as a command; `poweroff` and `reboot` go to the kernel at once. With `cpr.end=poweroff` or
- * `cpr.end=reboot` on the kernel's command line, it does that by itself after two lines.
+ * `cpr.end=reboot` on the kernel's command line, it does that by itself after two lines; with `cpr.run=COMMAND`, it runs that
+ * first.
  */
 export const countingInit = `#!/bin/busybox sh
 echo "${firstLine}"
@@ -40,6 +41,9 @@ mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
 read -r parameters </proc/cmdline
+case "$parameters" in
+  *cpr.run=*) command=\${parameters##*cpr.run=} && \${command%% *} ;;
+esac
 tick=0
 while :; do
   read -r uptime idle </proc/uptime

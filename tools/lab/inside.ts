@@ -2,11 +2,12 @@
 import { loadScenario } from "./scenarios.ts";
 
 const [name = "", accelerators = "", processors = ""] = process.argv.slice(2);
+const listed = (list: string): string[] => list.split(",").filter((item) => item !== "");
 const scenario = await loadScenario(name);
 await scenario.run({
   report: console.log,
-  accelerators: accelerators.split(","),
-  processors: processors.split(",").map(Number),
+  accelerators: listed(accelerators),
+  processors: listed(processors).map(Number),
 });
 // What a scenario started and did not end is not waited for.
 process.exit(0);

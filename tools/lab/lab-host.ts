@@ -1,5 +1,5 @@
 import { execFile, spawn } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { promisify } from "node:util";
@@ -67,15 +67,15 @@ export async function runLab(task: LabTask): Promise<LabEnd> {
   const consoleLog = join(logs, `${task.name}-console.log`);
   const channelLog = join(logs, `${task.name}-output.log`);
   for (const path of [consoleLog, channelLog]) rmSync(path, { force: true });
-  const folder = mkdtempSync(join(root, ".cache", "lab", "host-"));
+  // QEMU reads it when it starts, and never again.
+  const initramfs = join(root, ".cache", "lab", `${task.name}-initramfs.cpio`);
+  const { script, seconds, interactive } = task;
+  writeFileSync(initramfs, labInitramfs({ guest, programs, script, seconds, interactive }));
   try {
-    const initramfs = join(folder, "initramfs.cpio");
-    const { interactive } = task;
-    writeFileSync(initramfs, labInitramfs({ guest, programs, task: task.script, interactive }));
     const machine = { kernel: guest.kernel, initramfs, systemImage: image, consoleLog, channelLog, interactive };
     return { ...(await runQemu(machine, task)), consoleLog, channelLog };
   } finally {
-    rmSync(folder, { recursive: true, force: true });
+    rmSync(initramfs, { force: true });
   }
 }
 

@@ -43,7 +43,7 @@ else
   done
   port=\${port%/name}
   exec 3>"/dev/\${port##*/}"
-  sh /lab/task >&3 2>&3 </dev/null
+  timeout "$(cat /lab/seconds)" sh /lab/task >&3 2>&3 </dev/null
   echo "lab: the task ended with status $?" >&3
 fi
 poweroff -f
@@ -55,13 +55,15 @@ export interface LabContent {
   /** Paths of programs of this machine, statically linked, that are to be found by their names. */
   readonly programs: readonly string[];
   /** A shell script, run in the checkout. */
-  readonly task: string;
+  readonly script: string;
+  /** How long the script may take, unless somebody sits at the console. The lab host ends then even when nobody waits for it. */
+  readonly seconds: number;
   /** Whether somebody sits at the lab host's console. */
   readonly interactive: boolean;
 }
 
 /** The lab host's initramfs: busybox, kernel modules, this checkout as it is now, and the assets for a guest in the lab. */
-export function labInitramfs({ guest, programs, task, interactive }: LabContent): Uint8Array {
+export function labInitramfs({ guest, programs, script, seconds, interactive }: LabContent): Uint8Array {
   const file = (path: string, data: Uint8Array | string, mode = 0o644): InitramfsEntry => ({
     path,
     kind: "file",
@@ -74,7 +76,9 @@ export function labInitramfs({ guest, programs, task, interactive }: LabContent)
     ...ordered.map(({ name, path }) => file(`lab/modules/${name}.ko`, readFileSync(path))),
     file("lab/modules/order", ordered.map(({ name }) => `${name}\n`).join("")),
     ...programs.map((path) => file(`lab/programs/${basename(path)}`, readFileSync(path), 0o755)),
-    file("lab/task", task),
+    file("lab/programs/cpr", `#!/bin/sh\nexec node /${checkout}/packages/cli/bin/cpr.js "$@"\n`, 0o755),
+    file("lab/task", script),
+    file("lab/seconds", `${seconds}\n`),
     ...(interactive ? [file("lab/interactive", "")] : []),
     ...["root", "usr"].map((path): InitramfsEntry => ({ path, kind: "folder" })),
     ...["lib", "lib64"].map((path): InitramfsEntry => ({ path, kind: "link", target: `usr/${path}` })),

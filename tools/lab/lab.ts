@@ -11,8 +11,8 @@ const usage = `Usage: npm run lab -- SCENARIO... [--accel NAME,...] [--smp N,...
        npm run lab -- list
        npm run lab -- shell
 
-  --accel NAME,...  the backends that a scenario tries (kvm)
-  --smp N,...       the numbers of vCPUs that its guests have (1,4)
+  --accel NAME,...  the backends that a scenario tries, instead of its own
+  --smp N,...       the numbers of vCPUs that its guests have
   --keep            runs the scenario on the lab host's console, and leaves a shell there
   --verbose         shows the lab host's console`;
 
@@ -21,8 +21,8 @@ function commandLine() {
     return parseArgs({
       allowPositionals: true,
       options: {
-        accel: { type: "string", default: "kvm" },
-        smp: { type: "string", default: "1,4" },
+        accel: { type: "string" },
+        smp: { type: "string" },
         keep: { type: "boolean", default: false },
         verbose: { type: "boolean", default: false },
       },
@@ -38,8 +38,8 @@ const unknown = positionals.filter((name) => !["list", "shell", ...scenarioNames
 if (
   positionals.length === 0 ||
   unknown.length > 0 ||
-  !/^\d+(,\d+)*$/.test(values.smp) ||
-  !/^[\w,-]+$/.test(values.accel)
+  !/^\d+(,\d+)*$/.test(values.smp ?? "1") ||
+  !/^[\w,-]+$/.test(values.accel ?? "kvm")
 ) {
   console.error(unknown.length > 0 ? `There is no scenario '${unknown[0]}'.\n${usage}` : usage);
   process.exit(2);
@@ -51,8 +51,8 @@ for (const name of positionals) {
     await runLab({ name, script: "", programs: ["kvm-probe"], interactive: true, seconds: 0, output: console.log });
   } else {
     const passed = await runScenario(name, {
-      accelerators: values.accel.split(","),
-      processors: values.smp.split(",").map(Number),
+      accelerators: values.accel?.split(","),
+      processors: values.smp?.split(",").map(Number),
       keep: values.keep,
       verbose: values.verbose,
       output: console.log,

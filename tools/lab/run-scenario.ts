@@ -1,10 +1,13 @@
 import { type LabEnd, lastLines, runLab } from "./lab-host.ts";
+import { secondsSince } from "./scenario.ts";
 import { loadScenario } from "./scenarios.ts";
 
 /** How to run a scenario. */
 export interface ScenarioOptions {
-  readonly accelerators: readonly string[];
-  readonly processors: readonly number[];
+  /** Instead of the scenario's own. */
+  readonly accelerators?: readonly string[] | undefined;
+  /** Instead of the scenario's own. */
+  readonly processors?: readonly number[] | undefined;
   /** Runs it on the lab host's console, here, with a shell once it has ended. */
   readonly keep?: boolean;
   /** Shows the lab host's console, too. */
@@ -14,13 +17,15 @@ export interface ScenarioOptions {
 
 /** Runs a scenario in a lab host. @returns whether it has passed; `output` was told why not. */
 export async function runScenario(name: string, options: ScenarioOptions): Promise<boolean> {
-  const { description, seconds, programs = [] } = await loadScenario(name);
-  const { accelerators, processors, keep = false, verbose = false, output } = options;
+  const scenario = await loadScenario(name);
+  const { description, seconds, programs = [] } = scenario;
+  const { keep = false, verbose = false, output } = options;
+  const { accelerators = scenario.accelerators ?? [], processors = scenario.processors ?? [] } = options;
   output(`lab: ${name}: ${description}`);
   const started = performance.now();
   const end = await runLab({
     name,
-    script: `exec node tools/lab/inside.ts ${name} ${accelerators.join(",")} ${processors.join(",")}\n`,
+    script: `exec node tools/lab/inside.ts ${name} '${accelerators.join(",")}' '${processors.join(",")}'\n`,
     programs,
     interactive: keep,
     seconds,
@@ -28,13 +33,12 @@ export async function runScenario(name: string, options: ScenarioOptions): Promi
     ...(verbose ? { console: (line: string) => output(`    ${line}`) } : {}),
   });
   if (keep) return true;
-  const took = ((performance.now() - started) / 1000).toFixed(1);
   if (end.status === 0) {
-    output(`lab: ${name}: passed in ${took} s`);
+    output(`lab: ${name}: passed in ${secondsSince(started)}`);
     return true;
   }
   for (const line of failure(end)) output(line);
-  output(`lab: ${name}: failed after ${took} s; its logs: ${end.channelLog} ${end.consoleLog}`);
+  output(`lab: ${name}: failed after ${secondsSince(started)}; its logs: ${end.channelLog} ${end.consoleLog}`);
   return false;
 }
 

@@ -16,8 +16,13 @@ export interface Scenario {
   readonly seconds: number;
   /** Programs in C in `tools/lab/programs` that it runs, without `.c`. */
   readonly programs?: readonly string[];
-  /** Whether it runs `cpr`, so that there must be the backends it is told to try. */
-  readonly needsBackend?: boolean;
+  /** The backends that it tries when none are named. */
+  readonly accelerators?: readonly string[];
+  /** The numbers of vCPUs that its guests have when none are named. */
+  readonly processors?: readonly number[];
   /** Runs in the lab host; the scenario has passed when this does not throw. */
   run(lab: Lab): Promise<void>;
 }
+
+/** The time since `start`, a value of `performance.now()`, for people. */
+export const secondsSince = (start: number): string => `${((performance.now() - start) / 1000).toFixed(1)} s`;

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { lastLines, runLab } from "../lab/lab-host.ts";
 import { runScenario } from "../lab/run-scenario.ts";
+import { loadScenario } from "../lab/scenarios.ts";
 
 const task = { programs: [], interactive: false, seconds: 120 };
 
@@ -8,14 +9,40 @@ const task = { programs: [], interactive: false, seconds: 120 };
 async function scenario(name: string): Promise<string[]> {
   const lines: string[] = [];
   const output = (line: string): void => void lines.push(line);
-  if (!(await runScenario(name, { accelerators: ["kvm"], processors: [1, 4], output }))) {
-    throw new Error(lines.join("\n"));
-  }
+  if (!(await runScenario(name, { output }))) throw new Error(lines.join("\n"));
   return lines;
 }
 
 test("the lab host has a KVM that runs guests at full speed", { timeout: 180_000 }, async () => {
   expect((await scenario("probe")).join("\n")).toMatch(/^instructions_per_second \d+$/m);
+});
+
+test("QEMU boots Debian's kernel with KVM in the lab host", { timeout: 240_000 }, async () => {
+  expect((await scenario("qemu-boot")).join("\n")).toMatch(/-smp 4: userspace after/);
+});
+
+test("the scenarios about cpr pass here, on the interpreter", { timeout: 360_000 }, async () => {
+  const lines: string[] = [];
+  const report = (line: string): void => void lines.push(line);
+  const interp = { report, processors: [1] };
+  await (await loadScenario("kvm-boot")).run({ ...interp, accelerators: ["interp"] });
+  await (await loadScenario("cross")).run({ ...interp, accelerators: ["interp", "interp"] });
+  expect(lines.filter((line) => /went on in a new process|goes on on interp/.test(line))).toHaveLength(3);
+});
+
+test("a scenario that fails in the lab host says what happened, and where its logs are", {
+  timeout: 180_000,
+}, async () => {
+  const lines: string[] = [];
+  const options = {
+    accelerators: ["none-such"],
+    processors: [1],
+    output: (line: string): void => void lines.push(line),
+  };
+  expect(await runScenario("kvm-boot", options)).toBe(false);
+  expect(lines.join("\n")).toMatch(
+    /none-such[\s\S]*it ended with status 1[\s\S]*kvm-boot: failed after .*-output\.log/,
+  );
 });
 
 test("a task's exit status and output come out of the lab host", { timeout: 180_000 }, async () => {
