@@ -62,6 +62,8 @@ export class KvmBackend implements Backend {
     const { device } = opened;
     try {
       return probeDevice(device);
+    } catch (error) {
+      return { available: false, reason: error instanceof Error ? error.message : String(error) };
     } finally {
       device.close();
     }

@@ -1,4 +1,4 @@
-import { constants } from "node:os";
+import { availableParallelism, constants } from "node:os";
 import {
   cpuidEntries,
   type Execution,
@@ -31,9 +31,13 @@ const ioapicPins = 24n;
 const realModePages = 0xfffb_c000;
 /** Milliseconds that exits are served before the thread looks at its messages. */
 const turn = 1;
-/** Nanoseconds that the next exit is waited for before the thread goes back to its event loop: at most, and at least if at all. */
+/**
+ * Nanoseconds that threads spin for each other, where the host has a CPU for each of them: this one for the next exit before it
+ * goes back to its event loop, at most and at least; a vCPU's for the answer to an exit, about what a sleep costs.
+ */
 const longestSpin = 50_000;
 const shortestSpin = 1_000;
+const answerSpin = 20_000;
 /** Nanoseconds below which a timer is waited for exactly; the event loop's have a granularity of a millisecond. */
 const exactWait = 1_000_000;
 /** Nanoseconds that a stop of the vCPUs is waited for before other work gets its turn. */
@@ -70,7 +74,8 @@ export class KvmExecution implements Execution {
   #clocksRun = false;
   #inTurn = false;
   #current = 0;
-  #spin = shortestSpin;
+  readonly #longestSpin: number;
+  #spin = 0;
   #immediate: NodeJS.Immediate | undefined;
   #timeout: NodeJS.Timeout | undefined;
   #paused: (() => void)[] = [];
@@ -88,11 +93,13 @@ export class KvmExecution implements Execution {
     }
     this.#hub = new addon.VcpuHub(() => this.#turn());
     const runSize = device.vcpuMmapSize();
-    this.#vcpus = Array.from(
-      { length: count },
-      (_, index) =>
-        new Vcpu({ addon, vm: this.#vm, hub: this.#hub, index, cpuid: cpuidEntries(model, { index, count }), runSize }),
-    );
+    const spins = availableParallelism() > count;
+    this.#longestSpin = spins ? longestSpin : 0;
+    const spin = spins ? answerSpin : 0;
+    this.#vcpus = Array.from({ length: count }, (_, index) => {
+      const cpuid = cpuidEntries(model, { index, count });
+      return new Vcpu({ addon, vm: this.#vm, hub: this.#hub, index, cpuid, runSize, spin });
+    });
     this.#scalesTsc = device.extension(capability.tscControl) !== 0;
     const kvmVcpus = this.#vcpus.map(({ kvm }) => kvm);
     const frequency = Math.round(context.tscFrequency / 1000);
@@ -263,13 +270,13 @@ export class KvmExecution implements Execution {
       if (this.#running) timers.runDue();
       const told = this.#hub.take(this.#running ? this.#spin : 0, this.#running ? 0 : this.#stopping() ? stopWait : 0);
       if (told !== 0) {
-        this.#spin = Math.min(2 * this.#spin, longestSpin);
+        this.#spin = Math.min(2 * this.#spin + shortestSpin, this.#longestSpin);
         this.#serveAll(told);
       } else if (!this.#running) {
         // Stopped, or not yet: then the vCPU that is late wakes us.
         if (!this.#stopping() || this.#hub.idle()) return;
       } else {
-        this.#spin = Math.max(this.#spin >> 1, shortestSpin);
+        this.#spin = this.#spin >> 1;
         if (!this.#waitForTimer() && this.#hub.idle()) return;
       }
       if (performance.now() >= end && this.#running) {

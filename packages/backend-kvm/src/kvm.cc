@@ -96,7 +96,7 @@ class Hub {
         futex(sleep, FUTEX_WAKE, 1, nullptr);
         break;
       case inEventLoop:
-        wake.NonBlockingCall();
+        napi_call_threadsafe_function(wake, nullptr, napi_tsfn_nonblocking);
         break;
       default:
         break;
@@ -105,8 +105,17 @@ class Hub {
 
   std::atomic<std::uint32_t> events{0};
   std::atomic<std::uint32_t> sleep{awake};
-  Napi::ThreadSafeFunction wake;
+  napi_threadsafe_function wake = nullptr;
 };
+
+// Calls what new VcpuHub() was given. NOTE: by hand, because a thread that is being ended cannot run JavaScript any more, and that is no error.
+void callWake(napi_env env, napi_value callback, void*, void*) {
+  if (env == nullptr) return;
+  napi_value receiver = nullptr;
+  napi_value ignored = nullptr;
+  napi_get_undefined(env, &receiver);
+  napi_call_function(env, receiver, callback, 0, nullptr, &ignored);
+}
 
 class VcpuHub : public Napi::ObjectWrap<VcpuHub> {
  public:
@@ -118,8 +127,11 @@ class VcpuHub : public Napi::ObjectWrap<VcpuHub> {
 
   // new VcpuHub(onWake): `onWake` is called when a vCPU has something to tell and idle() was called before
   explicit VcpuHub(const Napi::CallbackInfo& info) : Napi::ObjectWrap<VcpuHub>(info), hub(std::make_shared<Hub>()) {
-    hub->wake = Napi::ThreadSafeFunction::New(info.Env(), info[0].As<Napi::Function>(), "kvm exits", 0, 1);
-    hub->wake.Unref(info.Env());
+    const napi_env env = info.Env();
+    const napi_status status = napi_create_threadsafe_function(env, info[0], nullptr, Napi::String::New(env, "kvm exits"), 0, 1, nullptr,
+                                                               nullptr, nullptr, callWake, &hub->wake);
+    if (status != napi_ok) throw Napi::Error::New(env);
+    napi_unref_threadsafe_function(env, hub->wake);
   }
 
   std::shared_ptr<Hub> hub;
@@ -163,7 +175,7 @@ class VcpuHub : public Napi::ObjectWrap<VcpuHub> {
 
   // close(): no vCPU of this hub may execute any more
   Napi::Value close(const Napi::CallbackInfo& info) {
-    hub->wake.Release();
+    napi_release_threadsafe_function(hub->wake, napi_tsfn_abort);
     return info.Env().Undefined();
   }
 };

@@ -13,10 +13,9 @@ export interface VcpuOptions {
   readonly cpuid: readonly CpuidEntry[];
   /** Bytes of the pages that it shares with the kernel. */
   readonly runSize: number;
+  /** Nanoseconds that its thread looks for the answer to an exit before it sleeps. */
+  readonly spin: number;
 }
-
-/** Nanoseconds that a vCPU's thread looks for the answer to an exit before it sleeps: about what a futex costs. */
-const spin = 20_000;
 
 /** A vCPU: its descriptor, its thread, and what both tell. */
 export class Vcpu {
@@ -27,7 +26,7 @@ export class Vcpu {
   /** It has failed: it does not execute until it is resumed from a stop. */
   failed = false;
 
-  constructor({ addon, vm, hub, index, cpuid, runSize }: VcpuOptions) {
+  constructor({ addon, vm, hub, index, cpuid, runSize, spin }: VcpuOptions) {
     this.index = index;
     this.kvm = vm.createVcpu(index);
     this.kvm.setCpuid(cpuid);

@@ -22,7 +22,7 @@ export async function run(options: RunOptions, thread?: Worker): Promise<number>
     process.stderr.write(`cpr: ${notice}\n`);
   }
   machine.on((event) => {
-    if (event.event === "INTERNAL_ERROR" || event.event === "GUEST_PANICKED") {
+    if ("report" in event && event.report !== undefined) {
       process.stderr.write(`${event.event}\n${event.report}\n`);
     }
   });

@@ -36,8 +36,9 @@ export interface MigrationInformation {
 /** What happens to a VM, in the names of QMP's events. */
 export type VirtualMachineEvent =
   | { readonly event: "STOP" | "RESUME" | "SUSPEND" | "WAKEUP" | "POWERDOWN" }
-  | { readonly event: "RESET"; readonly guest: boolean }
-  | { readonly event: "SHUTDOWN"; readonly guest: boolean; readonly reason: string }
+  /** `report`: what the guest met, and its registers, if a triple fault is the reason. */
+  | { readonly event: "RESET"; readonly guest: boolean; readonly report?: string }
+  | { readonly event: "SHUTDOWN"; readonly guest: boolean; readonly reason: string; readonly report?: string }
   | { readonly event: "GUEST_PANICKED"; readonly report: string }
   | { readonly event: "INTERNAL_ERROR"; readonly report: string }
   | { readonly event: "MIGRATION"; readonly status: MigrationStatus };

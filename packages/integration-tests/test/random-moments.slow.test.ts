@@ -118,7 +118,7 @@ describe("checkpoints at random moments, from the first instruction of the boot 
         await machineControl.pause();
         const sections = await machineControl.save();
         await machineControl.prepareLoad(sections);
-        await machineControl.load();
+        await machineControl.load("still");
         expect(await machineControl.save()).toEqual(sections);
         await machineControl.start();
         checkpoints += 1;

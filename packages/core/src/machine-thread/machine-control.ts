@@ -4,6 +4,7 @@ import type { SerializedError } from "../errors.ts";
 import type { RamRegion } from "../guest-memory.ts";
 import type { MachineOptions } from "../machine.ts";
 import type { DeviceSection } from "../stream/description-section.ts";
+import type { GuestTime } from "./guest-time.ts";
 
 /** What a machine is built from, on whatever thread. */
 export interface MachineBlueprint {
@@ -70,7 +71,7 @@ export interface MachineControl {
   /**
    * Puts all devices and vCPUs in the states that were prepared. If one refuses, all of them are reset.
    */
-  load(): Promise<void>;
+  load(guestTime: GuestTime): Promise<void>;
   powerDown(): Promise<void>;
   input(characterDevice: string, bytes: Uint8Array): Promise<void>;
   statistics(): Promise<ExecutionStatistics>;

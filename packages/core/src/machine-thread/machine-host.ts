@@ -16,6 +16,7 @@ import { isStreamName, ramSectionName } from "../stream/format.ts";
 import { globalStateName } from "../stream/global-state.ts";
 import { TimerQueue } from "../timer-queue.ts";
 import { CharacterChannel } from "./character-channel.ts";
+import { advanceState, elapsedTime, type GuestTime } from "./guest-time.ts";
 import { MachineClock } from "./machine-clock.ts";
 import type {
   ExecutionStatistics,
@@ -49,6 +50,12 @@ interface StatefulPart {
   restore(state: Readonly<Record<string, unknown>>): void;
 }
 
+/** A state that was checked, and the part that will take it. */
+interface PreparedState {
+  readonly part: StatefulPart;
+  readonly state: Readonly<Record<string, unknown>>;
+}
+
 /** Ids that sections of the stream have which are no devices. */
 const reservedIds: readonly string[] = [machineSection, processorSection, ramSectionName, globalStateName];
 
@@ -65,7 +72,7 @@ export class MachineHost implements MachineControl {
   #built: BuiltMachine | undefined;
   #started = false;
   #request: HaltingRequest | undefined;
-  #prepared: readonly (() => void)[] | undefined;
+  #prepared: readonly PreparedState[] | undefined;
 
   constructor(kernel: Kernel, onEvent: (event: MachineEvent) => void) {
     this.#kernel = kernel;
@@ -172,16 +179,17 @@ export class MachineHost implements MachineControl {
 
   async prepareLoad(sections: readonly DeviceSection[]): Promise<void> {
     const byName = new Map(sections.map((section) => [`${section.id} ${section.instance}`, section]));
-    const prepared: (() => void)[] = [];
-    for (const { id, instance, schema, check, restore } of this.#statefulParts()) {
+    const prepared: PreparedState[] = [];
+    for (const part of this.#statefulParts()) {
+      const { id, instance, schema } = part;
       const section = byName.get(`${id} ${instance}`);
       if (section === undefined) {
         throw streamErrors.ERR_CPR_STREAM_SECTION_MISSING({ device: id, instance });
       }
       byName.delete(`${id} ${instance}`);
       const state = decodeState(id, schema, section);
-      check?.(state);
-      prepared.push(() => restore(state));
+      part.check?.(state);
+      prepared.push({ part, state });
     }
     const [unknown] = byName.values();
     if (unknown !== undefined) {
@@ -190,7 +198,7 @@ export class MachineHost implements MachineControl {
     this.#prepared = prepared;
   }
 
-  async load(): Promise<void> {
+  async load(guestTime: GuestTime): Promise<void> {
     const prepared = this.#prepared;
     if (prepared === undefined) {
       throw new TypeError("load() was called without prepareLoad()");
@@ -198,8 +206,10 @@ export class MachineHost implements MachineControl {
     this.#prepared = undefined;
     this.#resetAll();
     try {
-      for (const restore of prepared) {
-        restore();
+      const machine = prepared.find(({ part }) => part.id === machineSection)?.state as StateOf<typeof machineState>;
+      const elapsed = elapsedTime(guestTime, machine.savedAt, this.#clock.wallClock());
+      for (const { part, state } of prepared) {
+        part.restore(advanceState(part.id, state, elapsed));
       }
     } catch (error) {
       this.#resetAll();
@@ -255,6 +265,7 @@ export class MachineHost implements MachineControl {
         save: () => ({
           clock: BigInt(this.#clock.now()),
           request: this.#request === undefined ? 0 : 1 + machineRequests.indexOf(this.#request),
+          savedAt: this.#clock.wallClock(),
         }),
         restore: (state) => this.#restoreMachine(state as StateOf<typeof machineState>),
       },

@@ -1,14 +1,25 @@
 import type { MachineRequest } from "../device.ts";
 import { u8, u64 } from "../state/fields.ts";
-import { defineState } from "../state/schema.ts";
+import { defineState, type Fields } from "../state/schema.ts";
 
-/** What belongs to the machine as a whole and to none of its devices. */
-export const machineState = defineState("machine", 1, {
+const fields = {
   /** Virtual time in nanoseconds. */
   clock: u64,
   /** A request that was made but not yet fulfilled: 0 for none, else its place in {@link machineRequests}, from 1 on. */
   request: u8,
-});
+} as const satisfies Fields;
+
+/** What belongs to the machine as a whole and to none of its devices. */
+export const machineState = defineState(
+  "machine",
+  2,
+  {
+    ...fields,
+    /** The host's wall clock when the state was saved: nanoseconds since 1970-01-01T00:00Z, 0 if it is not known. */
+    savedAt: u64,
+  },
+  { 1: { fields, upgrade: (state) => ({ ...state, savedAt: 0n }) } },
+);
 
 /** The id of the section with {@link machineState}. */
 export const machineSection = "machine";

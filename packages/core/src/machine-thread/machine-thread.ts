@@ -3,6 +3,7 @@ import { machineErrors } from "../errors/machine-errors.ts";
 import { deserializeError, serializeError } from "../errors.ts";
 import { beginMachineThread } from "../machine-thread.ts";
 import type { DeviceSection } from "../stream/description-section.ts";
+import type { GuestTime } from "./guest-time.ts";
 import type {
   ExecutionStatistics,
   MachineBlueprint,
@@ -75,8 +76,8 @@ export class MachineThread implements MachineControl {
     return this.#call("prepareLoad", sections) as Promise<void>;
   }
 
-  load(): Promise<void> {
-    return this.#call("load") as Promise<void>;
+  load(guestTime: GuestTime): Promise<void> {
+    return this.#call("load", guestTime) as Promise<void>;
   }
 
   powerDown(): Promise<void> {

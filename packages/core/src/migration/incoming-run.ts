@@ -83,6 +83,7 @@ export class IncomingRun {
       mode,
       transport,
       capabilities: this.#settings.enabled(),
+      guestTime: this.#settings.guestTime,
       record: this.record,
       signal: this.#abort.signal,
     };

@@ -1,5 +1,6 @@
 import { migrationErrors } from "../errors/migration-errors.ts";
 import { streamErrors } from "../errors/stream-errors.ts";
+import type { GuestTime } from "../machine-thread/guest-time.ts";
 import type { MigrationMode } from "../migration-mode.ts";
 import { decodeState } from "../state/codec.ts";
 import type { StateOf } from "../state/schema.ts";
@@ -25,6 +26,7 @@ export interface IncomingMigration {
   readonly mode: MigrationMode;
   readonly transport: Transport;
   readonly capabilities: ReadonlySet<string>;
+  readonly guestTime: GuestTime;
   readonly record: MigrationRecord;
   /** Given when the VM ends meanwhile. */
   readonly signal: AbortSignal;
@@ -232,8 +234,8 @@ async function copyRam(migration: IncomingMigration): Promise<void> {
   await closeSource(migration);
 }
 
-async function putStates({ subject, signal }: IncomingMigration): Promise<void> {
-  await untilAborted(subject.control.load(), signal);
+async function putStates({ subject, signal, guestTime }: IncomingMigration): Promise<void> {
+  await untilAborted(subject.control.load(guestTime), signal);
 }
 
 /** RAM that a failed load has written to is cleared: it was empty before, or held what no checkpoint knows. */

@@ -27,7 +27,7 @@ const size = (initial: number, supported = false): ParameterDefinition => ({
   size: true,
 });
 
-/** All parameters that QEMU has, in its order. `mode` takes the names of the installed migration modes. */
+/** All parameters that QEMU has, in its order, and one of ours behind them. `mode` takes the names of the installed migration modes. */
 export const parameterDefinitions: Readonly<Record<string, ParameterDefinition>> = {
   "announce-initial": integer(50, 0, 100_000),
   "announce-max": integer(550, 0, 100_000),
@@ -65,4 +65,6 @@ export const parameterDefinitions: Readonly<Record<string, ParameterDefinition>>
   "zero-page-detection": { initial: "legacy", supported: false, words: ["none", "legacy", "multifd"] },
   "direct-io": { initial: false, supported: false },
   "cpr-exec-command": { initial: "", supported: false },
+  // Whether the guest's clocks stand still while it is in a checkpoint, or are moved ahead when it is loaded.
+  "x-guest-time": { initial: "still", supported: true, words: ["still", "advance"] },
 };

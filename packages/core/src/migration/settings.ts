@@ -1,5 +1,6 @@
 import { migrationErrors } from "../errors/migration-errors.ts";
 import { pluginErrors } from "../errors/plugin-errors.ts";
+import type { GuestTime } from "../machine-thread/guest-time.ts";
 import { parseMemorySize } from "../memory-size.ts";
 import type { MigrationSettings } from "../virtual-machine.ts";
 import { capabilityConflicts, capabilityDefinitions } from "./capabilities.ts";
@@ -34,6 +35,11 @@ export class StoredSettings implements MigrationSettings {
   get bandwidth(): number | undefined {
     const value = this.#parameters.get("max-bandwidth") as number;
     return value === 0 ? undefined : value;
+  }
+
+  /** How time passes for the guest until it is loaded. */
+  get guestTime(): GuestTime {
+    return this.#parameters.get("x-guest-time") as GuestTime;
   }
 
   capabilities(): ReadonlyMap<string, boolean> {

@@ -350,7 +350,7 @@ export class HostedVirtualMachine implements VirtualMachine, MigrationSubject {
     await this.control.start();
   }
 
-  async #reset(guest: boolean): Promise<void> {
+  async #reset(guest: boolean, report?: string): Promise<void> {
     const live = isLive(this.#runState);
     if (live) {
       await this.control.pause();
@@ -358,7 +358,7 @@ export class HostedVirtualMachine implements VirtualMachine, MigrationSubject {
     await this.ram.unbind();
     await this.control.reset();
     this.#wasSuspended = false;
-    this.#emit({ event: "RESET", guest });
+    this.#emit({ event: "RESET", guest, ...(report === undefined ? {} : { report }) });
     if (live) {
       if (this.#runState !== "running") {
         this.#setRunState("running");
@@ -376,11 +376,7 @@ export class HostedVirtualMachine implements VirtualMachine, MigrationSubject {
     }
     switch (request) {
       case "reset":
-        if (this.#parts.noReboot) {
-          await this.#shutDown("guest-reset", "reset");
-        } else {
-          await this.#reset(true);
-        }
+        await this.#guestReset();
         break;
       case "shutdown":
         await this.#shutDown("guest-shutdown", "shutdown");
@@ -411,7 +407,7 @@ export class HostedVirtualMachine implements VirtualMachine, MigrationSubject {
     }
     if (event.kind === "triple-fault") {
       // A PC is wired so that the processor's shutdown state resets it.
-      await this.#fulfil("reset");
+      await this.#guestReset(event.report);
       return;
     }
     await this.control.pause();
@@ -419,10 +415,18 @@ export class HostedVirtualMachine implements VirtualMachine, MigrationSubject {
     this.#emit({ event: "INTERNAL_ERROR", report: event.report });
   }
 
-  async #shutDown(reason: string, end: EndReason): Promise<void> {
+  async #guestReset(report?: string): Promise<void> {
+    if (this.#parts.noReboot) {
+      await this.#shutDown("guest-reset", "reset", report);
+    } else {
+      await this.#reset(true, report);
+    }
+  }
+
+  async #shutDown(reason: string, end: EndReason, report?: string): Promise<void> {
     await this.control.pause();
     this.#setRunState("shutdown");
-    this.#emitOnce({ event: "SHUTDOWN", guest: true, reason });
+    this.#emitOnce({ event: "SHUTDOWN", guest: true, reason, ...(report === undefined ? {} : { report }) });
     void this.#close(end);
   }
 
