@@ -82,7 +82,9 @@ export async function runLab(task: LabTask): Promise<LabEnd> {
 async function runQemu(machine: LabMachine, task: LabTask): Promise<{ status: number | undefined; reason: string }> {
   // NOTE: QEMU takes the end of its standard input as the end of whoever reads the channel, so there must be an input.
   const stdio = task.interactive ? "inherit" : "pipe";
-  const child = spawn("qemu-system-x86_64", labMachineOptions(machine), { stdio });
+  // Whatever ends this process ends the lab host too.
+  const words = ["--pdeathsig", "KILL", "qemu-system-x86_64", ...labMachineOptions(machine)];
+  const child = spawn("setpriv", words, { stdio });
   let status: number | undefined;
   let errors = "";
   let isLate = false;

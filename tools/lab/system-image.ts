@@ -88,7 +88,7 @@ export async function systemImage(log: (message: string) => void): Promise<strin
     const outdated = (await readdir(cache)).filter((name) => /^system-[0-9a-f]{16}\.img$/.test(name));
     await rename(temporary, image);
     // A lab host that runs has its image open.
-    for (const name of outdated) await rm(join(cache, name), { force: true });
+    for (const name of outdated) if (join(cache, name) !== image) await rm(join(cache, name), { force: true });
   } finally {
     await rm(folder, { recursive: true, force: true });
   }

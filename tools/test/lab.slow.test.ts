@@ -17,7 +17,7 @@ test("the lab host has a KVM that runs guests at full speed", { timeout: 180_000
   expect((await scenario("probe")).join("\n")).toMatch(/^instructions_per_second \d+$/m);
 });
 
-test("QEMU boots Debian's kernel with KVM in the lab host", { timeout: 240_000 }, async () => {
+test("QEMU boots Debian's kernel with KVM in the lab host", { timeout: 360_000 }, async () => {
   expect((await scenario("qemu-boot")).join("\n")).toMatch(/-smp 4: userspace after/);
 });
 

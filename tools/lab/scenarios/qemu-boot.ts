@@ -7,7 +7,7 @@ const isNumber = (line: string): boolean => /^\d+$/.test(line);
 
 export const scenario: Scenario = {
   description: "QEMU's microvm boots Debian's kernel with KVM in the lab host: what cpr is measured beside",
-  seconds: 180,
+  seconds: 300,
   processors: [1, 4],
   async run({ report, processors }) {
     const { kernel, initramfs } = await guestAssets();
@@ -29,7 +29,7 @@ export const scenario: Scenario = {
           ...guest,
         ],
         isNumber,
-        { seconds: 80 },
+        { seconds: 120 },
       );
       const first = lines.find(({ text }) => text.includes(firstLine));
       const seen = lines.find(({ text }) => isNumber(text))?.text;
