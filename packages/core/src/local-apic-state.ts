@@ -83,7 +83,10 @@ export const localApicState = defineState("local-apic", 1, {
   localVectors: array(u32, 6),
   divideConfiguration: u8,
   initialCount: u32,
-  /** Virtual nanoseconds at which the timer fires, from which its current count follows; all ones if it does not. */
+  /**
+   * Virtual nanoseconds at which the timer fires, from which its current count follows; all ones if it does not, or if
+   * {@link tscDeadline} says when.
+   */
   timerDeadline: u64,
   /** IA32_TSC_DEADLINE: 0 if not armed. */
   tscDeadline: u64,

@@ -3,6 +3,7 @@ import {
   defaultTscFrequency,
   localApicTimerDivisor,
   localApicTimerMode,
+  noDeadline,
   type Timer,
   type Timers,
   type TimestampCounterRate,
@@ -145,7 +146,7 @@ export class ApicTimer {
     return {
       divideConfiguration: this.#divideConfiguration,
       initialCount: this.#initialCount,
-      timerDeadline: saveDeadline(this.#timer),
+      timerDeadline: this.#mode === "tsc-deadline" ? noDeadline : saveDeadline(this.#timer),
       tscDeadline: this.#tscDeadline,
     };
   }
@@ -155,7 +156,8 @@ export class ApicTimer {
     this.#divideConfiguration = state.divideConfiguration;
     this.#initialCount = state.initialCount;
     this.#tscDeadline = state.tscDeadline;
-    restoreDeadline(this.#timer, state.timerDeadline);
+    if (mode === "tsc-deadline") this.#armDeadline();
+    else restoreDeadline(this.#timer, state.timerDeadline);
   }
 
   #divisor(): number {
