@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, renameSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -17,6 +17,8 @@ export const guestPrograms = [
   "self-modifying",
   "timers",
   "loops",
+  "string-io",
+  "string-io64",
 ] as const;
 
 /** Name of a guest program. */
@@ -30,7 +32,8 @@ export type GuestProgram = (typeof guestPrograms)[number];
  */
 export function buildGuestProgram(name: GuestProgram): string {
   const target = join(folder, "dist", "programs", `${name}.elf`);
-  const inputs = [`${name}.S`, "runtime32.inc", "runtime64.inc", "link.ld"].map((file) => join(sources, file));
+  const included = readdirSync(sources).filter((file) => file.endsWith(".inc"));
+  const inputs = [`${name}.S`, ...included, "link.ld"].map((file) => join(sources, file));
   const newest = Math.max(...inputs.map((file) => statSync(file).mtimeMs));
   if (existsSync(target) && statSync(target).mtimeMs >= newest) {
     return target;
