@@ -48,17 +48,24 @@ main64:
     div rcx
     attempted64 divide_overflow
 
-    # CMPXCHG16B.
+    # CMPXCHG16B. What does not have it (CPUID) is given its results.
+    mov eax, 1
+    cpuid
+    mov r12d, 1
+    mov eax, 3
+    mov edx, 4
+    bt ecx, 13
+    jnc 1f
     mov rax, 1
     mov rdx, 2
     mov rbx, 3
     mov rcx, 4
     lock cmpxchg16b [wide]
     setz al
-    movzx eax, al
-    observe64 cmpxchg16b.equal, rax
+    movzx r12d, al
     mov rax, 1
     lock cmpxchg16b [wide]
+1:  observe64 cmpxchg16b.equal, r12
     observe64 cmpxchg16b.low, rax
     observe64 cmpxchg16b.high, rdx
 
