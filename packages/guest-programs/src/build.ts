@@ -19,6 +19,7 @@ export const guestPrograms = [
   "loops",
   "string-io",
   "string-io64",
+  "mmio",
 ] as const;
 
 /** Name of a guest program. */
