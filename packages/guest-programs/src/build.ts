@@ -20,6 +20,7 @@ export const guestPrograms = [
   "string-io",
   "string-io64",
   "mmio",
+  "interrupts",
 ] as const;
 
 /** Name of a guest program. */
