@@ -21,6 +21,7 @@ export const guestPrograms = [
   "string-io64",
   "mmio",
   "interrupts",
+  "apic-timer",
 ] as const;
 
 /** Name of a guest program. */
