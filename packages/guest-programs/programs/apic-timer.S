@@ -3,6 +3,7 @@
 
 .include "runtime64.inc"
 .include "apic.inc"
+.include "waiting64.inc"
 
 .equ VECTOR, 0x50
 .equ PERIODIC, 0x20000
@@ -75,7 +76,7 @@ main64:
 3:  mov eax, [rdi + APIC_CURRENT]
     test eax, eax
     jnz 3b
-    call wait_pit               # a timer of the host's may be late
+    call ten_milliseconds       # a timer of the host's may be late
     mov dword ptr [rdi + APIC_TIMER], VECTOR
     call let_in
     mov eax, [count]
@@ -85,7 +86,7 @@ main64:
     mov dword ptr [count], 0
     mov dword ptr [rdi + APIC_TIMER], PERIODIC + VECTOR
     mov dword ptr [rdi + APIC_INITIAL], 20000
-    call wait_pit
+    call ten_milliseconds
     mov dword ptr [rdi + APIC_INITIAL], 0
     call let_in
     mov eax, [count]
@@ -225,28 +226,6 @@ deadline:
     observe64 one_shot_again, "qword ptr [shot]"
     ret
 
-# Waits for one more interrupt, any. There is nothing to lose: STI lets none in before HLT.
-wait_one:
-    push rbx
-    mov rbx, [caught_count64]
-1:  cmp [caught_count64], rbx
-    jne 2f
-    sti
-    hlt
-    cli
-    jmp 1b
-2:  pop rbx
-    ret
-
-# Lets interrupts in for some instructions. Changes RAX.
-let_in:
-    sti
-    nop
-    in al, 0x80
-    in al, 0x80
-    cli
-    ret
-
 # PIT channel 0 counts ECX once and then interrupts.
 program_pit:
     mov al, 0x30
@@ -255,24 +234,6 @@ program_pit:
     out 0x40, al
     mov al, ch
     out 0x40, al
-    ret
-
-# Waits for 10 ms by PIT channel 2, polled.
-wait_pit:
-    mov al, 0xb0
-    out 0x43, al
-    in al, 0x61
-    and al, 0xfc
-    or al, 1
-    out 0x61, al
-    mov al, 11932 & 0xff
-    out 0x42, al
-    mov al, 11932 >> 8
-    out 0x42, al
-1:  pause
-    in al, 0x61
-    test al, 0x20
-    jz 1b
     ret
 
 fired:

@@ -7,24 +7,13 @@
 
 .include "runtime64.inc"
 .include "apic.inc"
+.include "waiting64.inc"
 
 .macro start_log
     mov qword ptr [log], 0
 .endm
 .macro observe_log name
     observe64 \name, "qword ptr [log]"
-.endm
-# Lets interrupts in for some instructions. Changes AL.
-#
-# NOTE: what emulates a processor may look for interrupts only when the guest leaves it, so there are some accesses to a port.
-.macro let_in
-    sti
-    nop
-    in al, 0x80
-    in al, 0x80
-    in al, 0x80
-    in al, 0x80
-    cli
 .endm
 .macro pic value
     mov al, \value
@@ -79,10 +68,10 @@ legacy:
     and eax, 0x12
     mov r14, rax
     start_log
-    let_in
+    call let_in
     mov r15, [log]
     pic_mask 0xed
-    let_in
+    call let_in
     call quiet
     observe64 pic.requests, r14
     observe64 pic.masked, r15
@@ -97,14 +86,14 @@ legacy:
     mov qword ptr [during_24], offset raise_keyboard
     mov byte ptr [nested], 1
     call raise_com1
-    let_in
+    call let_in
     call quiet
     observe_log pic.higher_nests
     start_log
     mov qword ptr [during_24], 0
     mov qword ptr [during_21], offset raise_com1
     call raise_keyboard
-    let_in
+    call let_in
     call quiet
     observe_log pic.lower_waits
     observe64 pic.in_service, "qword ptr [in_service]"
@@ -113,7 +102,7 @@ legacy:
     start_log
     mov byte ptr [special], 1
     call raise_keyboard
-    let_in
+    call let_in
     call quiet
     mov byte ptr [special], 0
     mov qword ptr [during_21], 0
@@ -127,7 +116,7 @@ legacy:
     pic 0xc1
     call raise_keyboard
     call raise_com1
-    let_in
+    call let_in
     call quiet
     pic 0xc7
     observe_log pic.rotated
@@ -148,7 +137,7 @@ legacy:
     in al, 0x20
     and al, 0x80
     movzx r15d, al
-    let_in
+    call let_in
     call quiet
     observe64 pic.poll, rbx
     observe64 pic.poll.in_service, rbp
@@ -163,7 +152,7 @@ legacy:
     mov byte ptr [quiet_after], 3
     start_log
     call raise_com1
-    let_in
+    call let_in
     call quiet
     mov edx, 0x4d0
     xor eax, eax
@@ -212,7 +201,7 @@ legacy:
     start_log
     call raise_com1
     call raise_keyboard
-    let_in
+    call let_in
     call quiet
     mov byte ptr [silent], 0
     mov al, 1
@@ -242,7 +231,7 @@ through_ioapic:
     pin 4, 0x64
     start_log
     call raise_com1
-    let_in
+    call let_in
     call quiet
     observe_log ioapic.edge
     # An edge on a masked pin is lost, a level is not.
@@ -250,14 +239,14 @@ through_ioapic:
     call raise_com1
     pin 4, 0x64
     start_log
-    let_in
+    call let_in
     mov r14, [log]
     pin 4, 0x18064
     call lower_com1
     call raise_com1
     pin 4, 0x08064
     mov byte ptr [quiet_after], 1
-    let_in
+    call let_in
     call quiet
     observe64 ioapic.masked_edge, r14
     observe_log ioapic.masked_level
@@ -269,7 +258,7 @@ through_ioapic:
     read_pin 4
     mov r15d, [r13 + APIC_IRR + 0x30]
     mov ebp, [r13 + APIC_TMR + 0x30]
-    let_in
+    call let_in
     call quiet
     observe64 ioapic.remote_request, r14
     observe64 ioapic.request, r15
@@ -285,15 +274,15 @@ through_ioapic:
     start_log
     pin 4, 0x00864, 0x04000000
     call raise_com1
-    let_in
+    call let_in
     call quiet
     pin 4, 0x00965, 0x06000000
     call raise_com1
-    let_in
+    call let_in
     call quiet
     pin 4, 0x00866, 0x08000000
     call raise_com1
-    let_in
+    call let_in
     call quiet
     observe_log ioapic.logical
     # Two pins at once: by the priority of their vectors.
@@ -302,7 +291,7 @@ through_ioapic:
     start_log
     call raise_com1
     call raise_keyboard
-    let_in
+    call let_in
     call quiet
     pin 1, 0x10000
     observe_log ioapic.by_vector
@@ -330,7 +319,7 @@ local:
     self 0x71                   # a second one of the same vector before the first is taken is no more than one
     mov eax, [r13 + APIC_IRR + 0x30]
     observe64 apic.requests, rax
-    let_in
+    call let_in
     observe_log apic.by_priority
     mov eax, [r13 + APIC_IRR + 0x30]
     observe64 apic.no_requests, rax
@@ -341,11 +330,11 @@ local:
     self 0x61
     self 0x6f
     self 0x71
-    let_in
+    call let_in
     observe_log apic.task_priority
     mov eax, 5
     mov cr8, rax
-    let_in
+    call let_in
     observe_log apic.lowered
     xor eax, eax
     mov cr8, rax
@@ -355,7 +344,7 @@ local:
     mov qword ptr [during_61], offset send_71_and_6f
     start_log
     self 0x61
-    let_in
+    call let_in
     observe_log apic.nested
     mov rax, [in_service]
     observe64 apic.in_service, rax
@@ -369,14 +358,14 @@ local:
     start_log
     mov [r13 + APIC_ICR_HIGH], eax
     mov dword ptr [r13 + APIC_ICR], 0x4052
-    let_in
+    call let_in
     mov dword ptr [r13 + APIC_ICR_HIGH], 0x04000000
     mov dword ptr [r13 + APIC_ICR], 0x4853
-    let_in
+    call let_in
     mov dword ptr [r13 + APIC_ICR], 0xc4054
-    let_in
+    call let_in
     mov dword ptr [r13 + APIC_ICR], 0x84055
-    let_in
+    call let_in
     observe_log apic.destinations
     mov eax, [r13 + APIC_ICR]
     and eax, 0xcefff
@@ -466,12 +455,12 @@ halted:
     # An interrupt gate clears IF, a trap gate does not.
     mov qword ptr [during_51], offset note_flags
     self 0x51
-    let_in
+    call let_in
     mov rax, [noted]
     observe64 gate.interrupt, rax
     mov byte ptr [idt64 + 0x51 * 16 + 5], 0x8f
     self 0x51
-    let_in
+    call let_in
     mov rax, [noted]
     observe64 gate.trap, rax
     # A software interrupt heeds neither IF nor the task priority, and needs no end of interrupt.
@@ -595,7 +584,7 @@ note:
     mov [in_service], rax
     mov eax, [r13 + APIC_PPR]
     mov [priority], rax
-4:  let_in
+4:  call let_in
     mov al, 0xee
     call append
 2:  cmp byte ptr [silent], 0

@@ -3,6 +3,7 @@
 
 .include "runtime64.inc"
 .include "apic.inc"
+.include "waiting64.inc"
 
 .equ VECTOR, 0x50
 
@@ -70,20 +71,7 @@ main64:
     cli
     mov ebx, [count]
     mov dword ptr [count], 0
-    mov al, 0xb0                # PIT channel 2, mode 0: its output rises after 10 ms, ten periods
-    out 0x43, al
-    in al, 0x61
-    and al, 0xfc
-    or al, 1
-    out 0x61, al
-    mov al, 11932 & 0xff
-    out 0x42, al
-    mov al, 11932 >> 8
-    out 0x42, al
-4:  pause
-    in al, 0x61
-    test al, 0x20
-    jz 4b
+    call ten_milliseconds
     sti
     nop
     cli

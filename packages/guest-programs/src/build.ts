@@ -22,6 +22,7 @@ export const guestPrograms = [
   "mmio",
   "interrupts",
   "apic-timer",
+  "pc-clocks",
 ] as const;
 
 /** Name of a guest program. */
