@@ -23,6 +23,8 @@ export const guestPrograms = [
   "interrupts",
   "apic-timer",
   "pc-clocks",
+  "x87",
+  "sse",
 ] as const;
 
 /** Name of a guest program. */
