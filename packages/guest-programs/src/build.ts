@@ -25,6 +25,8 @@ export const guestPrograms = [
   "pc-clocks",
   "x87",
   "sse",
+  "state",
+  "state-fpu",
 ] as const;
 
 /** Name of a guest program. */
@@ -59,8 +61,38 @@ export function buildGuestProgram(name: GuestProgram): string {
   return target;
 }
 
-/** What a guest program prints on COM1 on a real processor, up to and with `end`. The counter has no end and the loops observe nothing. */
-export function expectedObservations(name: Exclude<GuestProgram, "counter" | "loops">): string {
+/** The name of a guest program that ends by itself and has observed something then. */
+export type ObservingProgram = Exclude<GuestProgram, "counter" | "loops">;
+
+/** The guest programs but for the counter, which has no end, and the loops, which observe nothing. */
+export const observingPrograms: readonly ObservingProgram[] = guestPrograms.filter(
+  (name) => name !== "counter" && name !== "loops",
+);
+
+/** What a guest program wants of the machine that it runs on, and of whoever runs it. */
+export interface GuestProgramNeeds {
+  /** Number of vCPUs. */
+  readonly processors: number;
+  /**
+   * Guest-physical address of a byte. The program prints the line `ready` and waits until somebody outside has made the byte
+   * something else than zero.
+   */
+  readonly doorbell?: number;
+}
+
+const doorbell = 0x7000;
+const needs: Partial<Record<GuestProgram, Partial<GuestProgramNeeds>>> = {
+  state: { doorbell },
+  "state-fpu": { doorbell },
+};
+
+/** See {@link GuestProgramNeeds}. */
+export function guestProgramNeeds(name: GuestProgram): GuestProgramNeeds {
+  return { processors: 1, ...needs[name] };
+}
+
+/** What a guest program prints on COM1 on a real processor, up to and with `end`. */
+export function expectedObservations(name: ObservingProgram): string {
   return readFileSync(join(folder, "expected", `${name}.txt`), "utf8");
 }
 

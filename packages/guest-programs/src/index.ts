@@ -9,6 +9,10 @@ export {
   buildLinuxProgram,
   expectedObservations,
   type GuestProgram,
+  type GuestProgramNeeds,
+  guestProgramNeeds,
   guestPrograms,
   type LinuxProgram,
+  type ObservingProgram,
+  observingPrograms,
 } from "./build.ts";

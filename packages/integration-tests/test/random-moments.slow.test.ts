@@ -13,6 +13,7 @@ import { buildLinuxProgram } from "@cpr/guest-programs";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { CprProcess, cprCommand } from "../../../tools/cpr-process.ts";
 import { busyboxInitramfs, guestAssets } from "../../../tools/guest-assets.ts";
+import { loadFromOldProcess, randomNumbers, saveForNewProcess } from "./moves.ts";
 import { type ScratchMachine, scratchFolder, scratchMachine } from "./scratch.ts";
 
 /** How often the load repeats itself: long enough for the number of checkpoints that a test asks for. */
@@ -33,15 +34,6 @@ tail -n 1 /first
 tail -n 1 /second
 poweroff -f
 `;
-
-/** A pseudo-random sequence in [0, 1), the same each time. */
-function randomNumbers(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return state / 2 ** 32;
-  };
-}
 
 /** Kernel options and the last line that the load must print, as it does on the host itself. */
 async function selfChecking(
@@ -142,28 +134,13 @@ describe("checkpoints at random moments, from the first instruction of the boot 
     let part = 0;
     for (;;) {
       await Promise.race([process.ended, new Promise((resolve) => setTimeout(resolve, 30 + random() * 200))]);
-      try {
-        await process.command("migrate_set_parameter mode cpr-reboot");
-        await process.command("migrate_set_capability x-ignore-shared on");
-        const answer = await process.command(`migrate file:${machine.state}`);
-        if (answer.startsWith("Migration cancelled")) {
-          // The guest powered off while it was being saved.
-          expect((await process.ended).status).toBe(0);
-          break;
-        }
-        expect(answer).toBe("");
-      } catch (error) {
-        if (!(error instanceof Error && error.message.startsWith("cpr ended (status 0)"))) throw error;
-        break;
-      }
+      if (!(await saveForNewProcess(process, machine))) break;
       await process.quit();
       text += consoleText(machine, part);
       part += 1;
       process = new CprProcess([...consoleOf(part), "-no-reboot", "-incoming", "defer"]);
       await process.ready();
-      await process.command("migrate_set_parameter mode cpr-reboot");
-      await process.command("migrate_set_capability x-ignore-shared on");
-      expect(await process.command(`migrate_incoming file:${machine.state}`)).toBe("");
+      await loadFromOldProcess(process, machine);
     }
     text += consoleText(machine, part);
     expect(text.replaceAll("\r", "")).toContain(`\n${expected}\n`);
