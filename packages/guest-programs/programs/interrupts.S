@@ -373,10 +373,7 @@ local:
 
     # NMI by the command register: at once although IF is clear. Its handler sends another, which waits for IRET.
     mov byte ptr [idt64 + 2 * 16 + 4], 1
-    mov rax, offset on_nmi
-    mov word ptr [idt64 + 2 * 16], ax
-    shr eax, 16
-    mov word ptr [idt64 + 2 * 16 + 6], ax
+    set_gate64 2, on_nmi
     start_log
     call send_nmi
     in al, 0x80

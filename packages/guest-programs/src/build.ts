@@ -25,6 +25,7 @@ export const guestPrograms = [
   "pc-clocks",
   "x87",
   "sse",
+  "debug",
   "state",
   "state-fpu",
 ] as const;
