@@ -13,6 +13,8 @@ export const guestPrograms = [
   "real-mode",
   "exceptions32",
   "paging32",
+  "segments32",
+  "virtual-8086",
   "long-mode",
   "self-modifying",
   "timers",
