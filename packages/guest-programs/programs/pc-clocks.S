@@ -248,7 +248,7 @@ clock:
     cmos_write 0x0b, 0x02
     cmos_read 0x0c
     cmos_read 0x0c
-    and eax, 0xc0
+    and eax, 0x80
     observe64 clock.flags, rbx
     observe64 clock.cleared, rax
     # Five of its interrupts through the slave, each ends a HLT.
