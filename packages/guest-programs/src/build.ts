@@ -30,6 +30,7 @@ export const guestPrograms = [
   "debug",
   "state",
   "state-fpu",
+  "smp-start",
 ] as const;
 
 /** Name of a guest program. */
@@ -87,6 +88,7 @@ const doorbell = 0x7000;
 const needs: Partial<Record<GuestProgram, Partial<GuestProgramNeeds>>> = {
   state: { doorbell },
   "state-fpu": { doorbell },
+  "smp-start": { processors: 4 },
 };
 
 /** See {@link GuestProgramNeeds}. */
