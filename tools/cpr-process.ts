@@ -53,6 +53,14 @@ export class CprProcess {
     return this.#child.pid as number;
   }
 
+  /** Chooses what keeps a VM over a restart of its process: the mode cpr-reboot, with shared RAM in place. */
+  async chooseReboot(): Promise<void> {
+    for (const line of ["migrate_set_parameter mode cpr-reboot", "migrate_set_capability x-ignore-shared on"]) {
+      const answer = await this.command(line);
+      if (answer !== "") throw new Error(`'${line}': ${answer}`);
+    }
+  }
+
   /** Waits for the monitor's first prompt. @throws if the process ends instead, with what it said. */
   async ready(): Promise<void> {
     await this.#untilPrompt();

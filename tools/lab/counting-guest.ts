@@ -56,14 +56,14 @@ export class CountingGuest implements Disposable {
     const uri = `file:${join(this.#folder, "vm.state")}`;
     const before = await this.#tick();
     const begun = performance.now();
-    await this.#prepare();
+    await this.#process.chooseReboot();
     await this.#command(`migrate ${uri}`);
     const stopped = performance.now();
     await this.#command("info status", "VM status: paused (postmigrate)");
     await this.quit();
 
     await this.#start(accelerator, ["-incoming", "defer"]);
-    await this.#prepare();
+    await this.#process.chooseReboot();
     const continued = performance.now();
     await this.#command(`migrate_incoming ${uri}`);
     await this.#command("info status", "VM status: running");
@@ -105,11 +105,6 @@ export class CountingGuest implements Disposable {
     ]);
     this.#lines = new FileLines(this.#console);
     await this.#process.ready();
-  }
-
-  async #prepare(): Promise<void> {
-    await this.#command("migrate_set_parameter mode cpr-reboot");
-    await this.#command("migrate_set_capability x-ignore-shared on");
   }
 
   async #command(line: string, answer = ""): Promise<void> {

@@ -1,14 +1,13 @@
-import { guestProgramNeeds, observingPrograms } from "@cpr/guest-programs";
-import { describe, expect, it } from "vitest";
-import { loadFromOldProcess, saveForNewProcess } from "./moves.ts";
-import { backends, ProgramRun } from "./program-run.ts";
+import { guestProgramNeeds } from "@cpr/guest-programs";
+import { describe, it } from "vitest";
+import { programHosts, programRun } from "./program-run.ts";
 
-for (const backend of backends) {
-  describe(`guest programs on ${backend}`, () => {
-    for (const name of observingPrograms) {
+for (const { name: host, options, programs } of programHosts) {
+  describe(`guest programs on ${host}`, () => {
+    for (const name of programs) {
       it(`observes in ${name} what a processor does`, async () => {
-        const run = new ProgramRun(name);
-        const process = run.start(backend);
+        const run = programRun(name);
+        const process = run.start(...options);
         if (run.needs.doorbell !== undefined) {
           await run.ready();
           run.ring();
@@ -16,20 +15,16 @@ for (const backend of backends) {
         await run.expectObservations(process);
       });
     }
-  });
 
-  describe(`guest programs that wait to be moved, on ${backend}`, () => {
-    for (const name of observingPrograms.filter((each) => guestProgramNeeds(each).doorbell !== undefined)) {
+    for (const name of programs.filter((each) => guestProgramNeeds(each).doorbell !== undefined)) {
       it(`finds in ${name} everything as it was, in a new process`, async () => {
-        const run = new ProgramRun(name);
-        const first = run.start(backend);
+        const run = programRun(name);
+        const first = run.start(...options);
         await first.ready();
         await run.ready();
-        expect(await saveForNewProcess(first, run.machine)).toBe(true);
-        await first.quit();
-        const second = run.start(backend, ["-incoming", "defer"]);
-        await second.ready();
-        await loadFromOldProcess(second, run.machine);
+        await run.save(first);
+        const second = run.start(...options, "-incoming", "defer");
+        await run.load(second);
         run.ring();
         await run.expectObservations(second);
       });

@@ -1,8 +1,8 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { guestProgramNeeds, type ObservingProgram, observingPrograms } from "@cpr/guest-programs";
+import { guestProgramNeeds, type ObservingProgram } from "@cpr/guest-programs";
 import { describe, expect, it } from "vitest";
 import { loadFromOldProcess, randomNumbers, saveForNewProcess } from "./moves.ts";
-import { backends, ProgramRun } from "./program-run.ts";
+import { type ProgramHost, programHosts, programRun } from "./program-run.ts";
 
 /** How often a program is tried; each time it is given less time before it is moved, and at last none. */
 const attempts = 6;
@@ -12,11 +12,11 @@ const attempts = 6;
  *
  * @returns whether it had not ended before.
  */
-async function move(name: ObservingProgram, backend: string, milliseconds: number): Promise<boolean> {
-  const run = new ProgramRun(name);
-  const first = run.start(backend, ["-S"]);
+async function move(name: ObservingProgram, { options }: ProgramHost, milliseconds: number): Promise<boolean> {
+  const run = programRun(name);
+  const first = run.start(...options, "-S");
   await first.ready();
-  const saved = await saveForNewProcess(first, run.machine, async () => {
+  const saved = await saveForNewProcess(first, run.uri, async () => {
     await first.command("cont");
     if (milliseconds > 0) await delay(milliseconds);
   });
@@ -25,21 +25,21 @@ async function move(name: ObservingProgram, backend: string, milliseconds: numbe
     return false;
   }
   await first.quit();
-  const second = run.start(backend, ["-incoming", "defer"]);
+  const second = run.start(...options, "-incoming", "defer");
   await second.ready();
-  await loadFromOldProcess(second, run.machine);
+  await loadFromOldProcess(second, run.uri);
   await run.expectObservations(second);
   return true;
 }
 
-for (const backend of backends) {
-  describe(`guest programs that are moved to a new process in the middle, on ${backend}`, () => {
+for (const host of programHosts) {
+  describe(`guest programs that are moved to a new process in the middle, on ${host.name}`, () => {
     const random = randomNumbers(3);
-    for (const name of observingPrograms.filter((each) => guestProgramNeeds(each).doorbell === undefined)) {
+    for (const name of host.programs.filter((each) => guestProgramNeeds(each).doorbell === undefined)) {
       it(`observes in ${name} what a processor does`, { timeout: 120_000 }, async () => {
         let moved = false;
         for (let left = attempts - 1; left >= 0 && !moved; left -= 1) {
-          moved = await move(name, backend, random() * 10 * left);
+          moved = await move(name, host, random() * 10 * left);
         }
         expect(moved).toBe(true);
       });

@@ -1,61 +1,53 @@
-import { closeSync, openSync, readFileSync, writeSync } from "node:fs";
-import {
-  buildGuestProgram,
-  expectedObservations,
-  type GuestProgramNeeds,
-  guestProgramNeeds,
-  type ObservingProgram,
-} from "@cpr/guest-programs";
-import { expect, onTestFinished } from "vitest";
-import { CprProcess, FileLines } from "../../../tools/cpr-process.ts";
-import { type ScratchMachine, scratchMachine } from "./scratch.ts";
+import { existsSync, readFileSync } from "node:fs";
+import { type ObservingProgram, observingPrograms } from "@cpr/guest-programs";
+import { onTestFinished } from "vitest";
+import { GuestProgramRun } from "../../../tools/guest-program-run.ts";
 
-/** The execution backends that guest programs are run on. */
-export const backends = ["interp"] as const;
+/** An execution backend with a CPU model, and the guest programs that it can run on this host. */
+export interface ProgramHost {
+  readonly name: string;
+  readonly options: readonly string[];
+  readonly programs: readonly ObservingProgram[];
+}
 
-/** A guest program on a backend, in one process after the other. Processes end with the test. */
-export class ProgramRun {
-  readonly machine: ScratchMachine;
-  readonly needs: GuestProgramNeeds;
-  readonly #name: ObservingProgram;
-  readonly #consoles: string[] = [];
+/**
+ * What a KVM can run that executes a guest by emulating its instructions, as it does on a host whose processor has no
+ * virtualization for it: the kernel's emulator delivers no interrupts in protected mode that the guest makes itself, and has
+ * neither x87 nor SSE, paging with 32 bits, or data breakpoints.
+ */
+const emulated: readonly ObservingProgram[] = [
+  "self-modifying",
+  "string-io64",
+  "mmio",
+  "apic-timer",
+  "pc-clocks",
+  "smp-start",
+];
 
-  constructor(name: ObservingProgram) {
-    this.#name = name;
-    this.needs = guestProgramNeeds(name);
-    this.machine = scratchMachine(buildGuestProgram(name));
-  }
+const hasVirtualization = /^flags\s*:.* (svm|vmx)( |$)/m.test(readFileSync("/proc/cpuinfo", "latin1"));
 
-  /** Starts a process, whose console is a file of its own. */
-  start(backend: string, more: readonly string[] = []): CprProcess {
-    const console = `${this.machine.console}.${this.#consoles.length}`;
-    this.#consoles.push(console);
-    const options = ["-accel", backend, "-smp", String(this.needs.processors), "-no-reboot", ...more];
-    const words = this.machine.options(options).map((word) => (word.startsWith("file:") ? `file:${console}` : word));
-    const process = new CprProcess(words);
-    onTestFinished(() => process.kill("SIGKILL"));
-    return process;
-  }
+/** Whether this host's kernel has KVM: then its device must be there and work. */
+const kernelHasKvm = existsSync("/sys/class/misc/kvm");
+if (!kernelHasKvm)
+  console.error("NOTE: this host's kernel has no KVM, so nothing is executed on it outside of the lab.");
 
-  /** Waits until the program says that it is ready. @throws if it does not within half a minute. */
-  async ready(): Promise<void> {
-    const console = this.#consoles.at(-1) as string;
-    await new FileLines(console).until((line) => (line === "ready" ? true : undefined), 30);
-  }
+/** The backends that guest programs are run on; the lab runs all programs on KVM, see `tools/lab/scenarios/guest-programs.ts`. */
+export const programHosts: readonly ProgramHost[] = [
+  { name: "interp", options: ["-accel", "interp"], programs: observingPrograms },
+  ...(kernelHasKvm
+    ? [
+        {
+          name: "kvm",
+          options: ["-accel", "kvm", "-cpu", "cpr64-v1"],
+          programs: hasVirtualization ? observingPrograms : emulated,
+        },
+      ]
+    : []),
+];
 
-  /** Rings the program's doorbell, in its RAM. */
-  ring(): void {
-    const descriptor = openSync(this.machine.ram, "r+");
-    writeSync(descriptor, Uint8Array.of(1), 0, 1, this.needs.doorbell as number);
-    closeSync(descriptor);
-  }
-
-  /** Waits for the last process and compares what all of them printed with what a processor observes. */
-  async expectObservations(process: CprProcess): Promise<void> {
-    const { status, stderr } = await process.ended;
-    expect(stderr).toBe("");
-    const text = this.#consoles.map((console) => readFileSync(console, "latin1")).join("");
-    expect(text.replaceAll("\r", "")).toBe(expectedObservations(this.#name));
-    expect(status).toBe(0);
-  }
+/** A run of a program that is gone when the test ends. */
+export function programRun(name: ObservingProgram): GuestProgramRun {
+  const run = new GuestProgramRun(name);
+  onTestFinished(() => run[Symbol.dispose]());
+  return run;
 }

@@ -134,13 +134,13 @@ describe("checkpoints at random moments, from the first instruction of the boot 
     let part = 0;
     for (;;) {
       await Promise.race([process.ended, new Promise((resolve) => setTimeout(resolve, 30 + random() * 200))]);
-      if (!(await saveForNewProcess(process, machine))) break;
+      if (!(await saveForNewProcess(process, `file:${machine.state}`))) break;
       await process.quit();
       text += consoleText(machine, part);
       part += 1;
       process = new CprProcess([...consoleOf(part), "-no-reboot", "-incoming", "defer"]);
       await process.ready();
-      await loadFromOldProcess(process, machine);
+      await loadFromOldProcess(process, `file:${machine.state}`);
     }
     text += consoleText(machine, part);
     expect(text.replaceAll("\r", "")).toContain(`\n${expected}\n`);

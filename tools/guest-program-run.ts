@@ -1,0 +1,92 @@
+import assert from "node:assert/strict";
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeSync } from "node:fs";
+import { join } from "node:path";
+import {
+  buildGuestProgram,
+  expectedObservations,
+  type GuestProgramNeeds,
+  guestProgramNeeds,
+  type ObservingProgram,
+} from "@cpr/guest-programs";
+import { CprProcess, FileLines } from "./cpr-process.ts";
+
+const size = "64M";
+
+/**
+ * A guest program on `cpr`, in one process after the other. What is on disk of it is in a folder on tmpfs; when it is disposed
+ * of, its processes have ended and the folder is gone.
+ */
+export class GuestProgramRun implements Disposable {
+  readonly needs: GuestProgramNeeds;
+  /** The URI of its checkpoint. */
+  readonly uri: string;
+  readonly #name: ObservingProgram;
+  readonly #folder = mkdtempSync("/dev/shm/cpr-program-");
+  readonly #processes: CprProcess[] = [];
+
+  constructor(name: ObservingProgram) {
+    this.#name = name;
+    this.needs = guestProgramNeeds(name);
+    this.uri = `file:${join(this.#folder, "vm.state")}`;
+  }
+
+  get #ram(): string {
+    return join(this.#folder, "ram0");
+  }
+
+  /** The console of the latest process, or of another one: each has a file of its own. */
+  #console(process = this.#processes.length - 1): string {
+    return join(this.#folder, `console-${process}.log`);
+  }
+
+  /** Starts a process. */
+  start(...more: readonly string[]): CprProcess {
+    const process = new CprProcess([
+      ...["-object", `memory-backend-file,id=ram0,size=${size},mem-path=${this.#ram},share=on`, "-m", size],
+      ...["-kernel", buildGuestProgram(this.#name), "-smp", String(this.needs.processors), "-no-reboot"],
+      ...["-serial", `file:${this.#console(this.#processes.length)}`, ...more],
+    ]);
+    this.#processes.push(process);
+    return process;
+  }
+
+  /** Waits until the program says that it is ready. @throws if it does not within `seconds`. */
+  async ready(seconds = 30): Promise<void> {
+    await new FileLines(this.#console()).until((line) => (line === "ready" ? true : undefined), seconds);
+  }
+
+  /** Rings the program's doorbell, in its RAM. */
+  ring(): void {
+    const descriptor = openSync(this.#ram, "r+");
+    writeSync(descriptor, Uint8Array.of(1), 0, 1, this.needs.doorbell as number);
+    closeSync(descriptor);
+  }
+
+  /** Saves it, with its RAM in place, and ends its process. */
+  async save(process: CprProcess): Promise<void> {
+    await process.chooseReboot();
+    assert.equal(await process.command(`migrate ${this.uri}`), "");
+    await process.quit();
+  }
+
+  /** Carries it on in a process that was started with `-incoming defer`. */
+  async load(process: CprProcess): Promise<void> {
+    await process.ready();
+    await process.chooseReboot();
+    assert.equal(await process.command(`migrate_incoming ${this.uri}`), "");
+  }
+
+  /** Waits for the end of the last process and compares what all of them printed with what a processor observes. */
+  async expectObservations(process: CprProcess): Promise<void> {
+    const { status, stderr } = await process.ended;
+    const texts = this.#processes.map((_, index) => readFileSync(this.#console(index), "latin1").replaceAll("\r", ""));
+    assert.equal(stderr, "");
+    assert.equal(texts.join(""), expectedObservations(this.#name));
+    assert.equal(status, 0);
+  }
+
+  [Symbol.dispose](): void {
+    for (const process of this.#processes) process.kill("SIGKILL");
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+}
