@@ -1,7 +1,6 @@
 import { expect, test } from "vitest";
 import { lastLines, runLab } from "../lab/lab-host.ts";
 import { runScenario } from "../lab/run-scenario.ts";
-import { loadScenario } from "../lab/scenarios.ts";
 
 const task = { programs: [], interactive: false, seconds: 120 };
 
@@ -21,13 +20,20 @@ test("QEMU boots Debian's kernel with KVM in the lab host", { timeout: 360_000 }
   expect((await scenario("qemu-boot")).join("\n")).toMatch(/-smp 4: userspace after/);
 });
 
-test("the scenarios about cpr pass here, on the interpreter", { timeout: 360_000 }, async () => {
-  const lines: string[] = [];
-  const report = (line: string): void => void lines.push(line);
-  const interp = { report, processors: [1] };
-  await (await loadScenario("kvm-boot")).run({ ...interp, accelerators: ["interp"] });
-  await (await loadScenario("cross")).run({ ...interp, accelerators: ["interp", "interp"] });
-  expect(lines.filter((line) => /went on in a new process|goes on on interp/.test(line))).toHaveLength(3);
+test("cpr boots Debian's kernel with KVM in the lab host, and it goes on in a new process", {
+  timeout: 360_000,
+}, async () => {
+  expect((await scenario("kvm-boot")).join("\n")).toMatch(/-smp 1: went on in a new process[\s\S]*-smp 4: went on/);
+});
+
+test("a checkpoint crosses between KVM and the interpreter in the lab host", { timeout: 360_000 }, async () => {
+  expect((await scenario("cross")).join("\n")).toMatch(/booted on kvm[\s\S]*goes on on interp[\s\S]*goes on on kvm/);
+});
+
+test("guest programs observe on KVM what a processor does", { timeout: 480_000 }, async () => {
+  expect((await scenario("guest-programs")).join("\n")).toMatch(
+    /smp-start on kvm: as expected[\s\S]*from interp to kvm: as expected/,
+  );
 });
 
 test("a scenario that fails in the lab host says what happened, and where its logs are", {

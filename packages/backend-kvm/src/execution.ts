@@ -157,7 +157,7 @@ export class KvmExecution implements Execution {
     const problem =
       processorStateProblem(state, this.#model) ??
       this.#msrProblem(state) ??
-      this.#clock.frequencyProblem(state.tscFrequency, this.#scalesTsc);
+      this.#clock.problem(state, this.#scalesTsc);
     if (problem !== undefined) {
       throw kvmErrors.ERR_CPR_KVM_STATE({ problem });
     }

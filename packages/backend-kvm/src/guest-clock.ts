@@ -24,13 +24,17 @@ export class GuestClock {
   readonly #msrs: (readonly MsrValue[] | undefined)[];
   /** Frequency of the time-stamp counters in kHz. */
   #frequency: number;
+  /** Counters can be set. Not so where the guest reads the host's own: then they cannot stand still either. */
+  readonly #settable: boolean;
 
   constructor(vm: KvmVm, vcpus: readonly KvmVcpu[]) {
     this.#vm = vm;
     this.#vcpus = vcpus;
     this.#counters = vcpus.map(() => 0n);
     this.#msrs = vcpus.map(() => undefined);
-    this.#frequency = (vcpus[0] as KvmVcpu).tscKhz();
+    const [first] = vcpus as readonly [KvmVcpu];
+    this.#frequency = first.tscKhz();
+    this.#settable = canSetOffset(first);
   }
 
   /** Reads the clocks of vCPUs that have just stopped. */
@@ -54,6 +58,7 @@ export class GuestClock {
     const now = readCounter(first);
     for (const [index, vcpu] of this.#vcpus.entries()) {
       const wanted = this.#counters[index] as bigint;
+      if (!this.#settable) continue;
       if (offset === undefined) vcpu.setMsrs([{ index: timeStampCounter, value: wanted }]);
       else vcpu.setTscOffset(BigInt.asUintN(64, offset + wanted - now));
     }
@@ -72,7 +77,7 @@ export class GuestClock {
     };
   }
 
-  /** Sets the clocks of one vCPU that is stopped. The frequency must be one that {@link frequencyProblem} says nothing about. */
+  /** Sets the clocks of one vCPU that is stopped. The frequency must be one that {@link problem} says nothing about. */
   restore(processor: number, { tsc, tscFrequency, systemTime }: ClockState, msrs: readonly MsrValue[]): void {
     const frequency = Math.round(Number(tscFrequency) / 1000);
     if (frequency !== this.#frequency) {
@@ -92,8 +97,11 @@ export class GuestClock {
     return { ...this.save(processor), tsc: 0n };
   }
 
-  /** Why the counters cannot run at a frequency in Hz, or undefined; `scales` says whether the host can run them at any. */
-  frequencyProblem(tscFrequency: bigint, scales: boolean): string | undefined {
+  /** Why the clocks cannot be in a state, or undefined; `scales` says whether the host can run counters at any frequency. */
+  problem({ tsc, tscFrequency }: ClockState, scales: boolean): string | undefined {
+    if (!this.#settable && tsc > readCounter(this.#vcpus[0] as KvmVcpu)) {
+      return "the guest's time-stamp counter is ahead of this host's, which this host's KVM gives to guests as it is";
+    }
     const wanted = Number(tscFrequency) / 1000;
     // Within what the kernel takes for the same (its parameter tsc_tolerance_ppm).
     const tolerance = this.#frequency * 250e-6;
@@ -111,6 +119,17 @@ export class GuestClock {
   static without(msrs: readonly MsrValue[]): readonly MsrValue[] {
     return msrs.filter(({ index }) => !isClockMsr(index));
   }
+}
+
+/** Whether an offset has an effect: the kernel takes one also where it cannot apply it. */
+function canSetOffset(vcpu: KvmVcpu): boolean {
+  const before = vcpu.tscOffset();
+  if (before === undefined) return true;
+  const other = BigInt.asUintN(64, before + 1n);
+  vcpu.setTscOffset(other);
+  const settable = vcpu.tscOffset() === other;
+  vcpu.setTscOffset(before);
+  return settable;
 }
 
 function readCounter(vcpu: KvmVcpu): bigint {

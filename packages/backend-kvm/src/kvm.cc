@@ -96,7 +96,7 @@ class Hub {
         futex(sleep, FUTEX_WAKE, 1, nullptr);
         break;
       case inEventLoop:
-        napi_call_threadsafe_function(wake, nullptr, napi_tsfn_nonblocking);
+        wakeEventLoop();
         break;
       default:
         break;
@@ -105,7 +105,16 @@ class Hub {
 
   std::atomic<std::uint32_t> events{0};
   std::atomic<std::uint32_t> sleep{awake};
-  napi_threadsafe_function wake = nullptr;
+  std::atomic<napi_threadsafe_function> wake{nullptr};
+
+ private:
+  // A JavaScript thread that is being ended says so once; the function must not be called after that.
+  void wakeEventLoop() {
+    const napi_threadsafe_function function = wake.load();
+    if (function != nullptr && napi_call_threadsafe_function(function, nullptr, napi_tsfn_nonblocking) == napi_closing) {
+      wake.store(nullptr);
+    }
+  }
 };
 
 // Calls what new VcpuHub() was given. NOTE: by hand, because a thread that is being ended cannot run JavaScript any more, and that is no error.
@@ -128,10 +137,12 @@ class VcpuHub : public Napi::ObjectWrap<VcpuHub> {
   // new VcpuHub(onWake): `onWake` is called when a vCPU has something to tell and idle() was called before
   explicit VcpuHub(const Napi::CallbackInfo& info) : Napi::ObjectWrap<VcpuHub>(info), hub(std::make_shared<Hub>()) {
     const napi_env env = info.Env();
+    napi_threadsafe_function function = nullptr;
     const napi_status status = napi_create_threadsafe_function(env, info[0], nullptr, Napi::String::New(env, "kvm exits"), 0, 1, nullptr,
-                                                               nullptr, nullptr, callWake, &hub->wake);
+                                                               nullptr, nullptr, callWake, &function);
     if (status != napi_ok) throw Napi::Error::New(env);
-    napi_unref_threadsafe_function(env, hub->wake);
+    napi_unref_threadsafe_function(env, function);
+    hub->wake.store(function);
   }
 
   std::shared_ptr<Hub> hub;
@@ -175,7 +186,8 @@ class VcpuHub : public Napi::ObjectWrap<VcpuHub> {
 
   // close(): no vCPU of this hub may execute any more
   Napi::Value close(const Napi::CallbackInfo& info) {
-    napi_release_threadsafe_function(hub->wake, napi_tsfn_abort);
+    const napi_threadsafe_function function = hub->wake.exchange(nullptr);
+    if (function != nullptr) napi_release_threadsafe_function(function, napi_tsfn_abort);
     return info.Env().Undefined();
   }
 };

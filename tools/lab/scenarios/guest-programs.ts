@@ -1,5 +1,6 @@
 import { type ObservingProgram, observingPrograms } from "@cpr/guest-programs";
 import { GuestProgramRun } from "../../guest-program-run.ts";
+import { processorDeviations } from "../processor-deviations.ts";
 import { type Scenario, secondsSince } from "../scenario.ts";
 
 /** How long a program may take to begin where a processor is emulated, in seconds. */
@@ -13,7 +14,7 @@ async function observe(name: ObservingProgram, accelerator: string): Promise<voi
     await run.ready(patience);
     run.ring();
   }
-  await run.expectObservations(process);
+  await run.expectObservations(process, processorDeviations[name]);
 }
 
 /** Moves a program that waits for it from one backend to another one, where it must find everything as it was. */
@@ -26,11 +27,12 @@ async function carry(name: ObservingProgram, from: string, to: string): Promise<
   const second = run.start("-accel", to, "-incoming", "defer");
   await run.load(second);
   run.ring();
-  await run.expectObservations(second);
+  await run.expectObservations(second, processorDeviations[name]);
 }
 
 export const scenario: Scenario = {
-  description: "The guest programs observe on KVM what a processor does, and find their state whole on another backend",
+  description:
+    "The guest programs observe on KVM what the lab's processor does, and find their state whole on another backend",
   seconds: 420,
   accelerators: ["kvm", "interp"],
   async run({ report, accelerators }) {
