@@ -1,4 +1,5 @@
 import {
+  describeProcessor,
   type Execution,
   type ExecutionContext,
   type ProcessorInterrupts,
@@ -170,7 +171,11 @@ export class InterpreterExecution implements Execution {
       if (!this.#running) return;
       if (outcome === "shutdown") {
         this.#running = false;
-        onEvent({ kind: "triple-fault", processor: processor.index, report: processor.shutdownReport });
+        onEvent({
+          kind: "triple-fault",
+          processor: processor.index,
+          report: describeProcessor(saveProcessor(processor)),
+        });
         return;
       }
       if (performance.now() >= end) {

@@ -18,7 +18,6 @@ import { x87RegisterHelper } from "./x87-register.ts";
 import { X87Unit } from "./x87-unit.ts";
 
 export {
-  mxcsrMask,
   resetFloat,
   restoreXsaveImage,
   saveXsaveImage,

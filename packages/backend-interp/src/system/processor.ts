@@ -32,7 +32,6 @@ import { ModelSpecificRegisters } from "./msr.ts";
 import { PageWalker } from "./paging.ts";
 import { ParavirtualClock } from "./paravirtual-clock.ts";
 import { PhysicalMemory } from "./physical-memory.ts";
-import { describeRegisters } from "./register-report.ts";
 import { Registers } from "./registers.ts";
 import { resetRegisters, startAt } from "./reset.ts";
 import { withinLimit } from "./stack.ts";
@@ -104,8 +103,6 @@ export class Processor implements SystemProcessor {
   pendingEvent: PendingEvent | undefined;
   /** Instructions executed so far. */
   executed = 0;
-  /** Registers at the moment of a triple fault. */
-  shutdownReport = "";
   /** Told of each PAUSE. Set by what gives several processors their turns. */
   onPause: () => void = () => undefined;
 
@@ -414,7 +411,6 @@ export class Processor implements SystemProcessor {
         const severe = contributory.has(second) || second === vector.pageFault;
         if (current === vector.doubleFault && severe) {
           this.activity = activity.shutdown;
-          this.shutdownReport = describeRegisters(this);
           return;
         }
         const doubled =
@@ -590,7 +586,6 @@ export class Processor implements SystemProcessor {
     this.nmiMasked = false;
     this.nmiPending = false;
     this.pendingEvent = undefined;
-    this.shutdownReport = "";
     resetRegisters(this, false);
     this.timeStamp.restore(0n, 0n);
     this.code.flush();

@@ -1,3 +1,4 @@
+import { describeProcessor } from "@cpr/core";
 import { restoreProcessor, saveProcessor } from "../../src/system/processor-checkpoint.ts";
 import { assemble, type CodeWidth } from "./assemble.ts";
 import { type Guest, makeGuest } from "./guest.ts";
@@ -219,7 +220,8 @@ export class ProtectedGuest {
   /** Executes until HLT. */
   run(limit = 100_000): this {
     const outcome = this.processor.run(limit);
-    if (outcome !== "idle") throw new Error(`the guest did not halt: ${outcome}\n${this.processor.shutdownReport}`);
+    if (outcome !== "idle")
+      throw new Error(`the guest did not halt: ${outcome}\n${describeProcessor(saveProcessor(this.processor))}`);
     return this;
   }
 
