@@ -32,7 +32,7 @@ const realModePages = 0xfffb_c000;
 /** Milliseconds that exits are served before the thread looks at its messages. */
 const turn = 1;
 /**
- * Nanoseconds that threads spin for each other, where the host has a CPU for each of them: this one for the next exit before it
+ * Nanoseconds that threads spin for each other, where the host has more than one CPU: this one for the next exit before it
  * goes back to its event loop, at most and at least; a vCPU's for the answer to an exit, about what a sleep costs.
  */
 const longestSpin = 50_000;
@@ -93,7 +93,7 @@ export class KvmExecution implements Execution {
     }
     this.#hub = new addon.VcpuHub(() => this.#turn());
     const runSize = device.vcpuMmapSize();
-    const spins = availableParallelism() > count;
+    const spins = availableParallelism() > 1;
     this.#longestSpin = spins ? longestSpin : 0;
     const spin = spins ? answerSpin : 0;
     this.#vcpus = Array.from({ length: count }, (_, index) => {

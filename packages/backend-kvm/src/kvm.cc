@@ -273,7 +273,8 @@ class VcpuThread : public Napi::ObjectWrap<VcpuThread> {
   }
 
   void wakeThread(State to) {
-    phase.store(static_cast<std::uint32_t>(to), std::memory_order_release);
+    // NOTE: in this order also for the processor: the thread says that it sleeps and then looks at the phase once more.
+    phase.store(static_cast<std::uint32_t>(to));
     if (sleeping.load()) futex(phase, FUTEX_WAKE, 1, nullptr);
   }
 

@@ -80,6 +80,7 @@ describe("the choice of an execution backend", () => {
     [{ backend: "broken" }, "ERR_CPR_BACKEND_UNAVAILABLE"],
     [{ backend: "small" }, "ERR_CPR_PROCESSOR_FEATURES"],
     [{ processorModel: "486" }, "ERR_CPR_NO_BACKEND_AVAILABLE"],
+    [{ processorCount: 5 }, "ERR_CPR_NO_BACKEND_AVAILABLE"],
   ] as const)("is refused with a code: %o", async (more, code) => {
     const kernel = kernelWith({
       fast: { ...fast, availability: { ...available, tscFrequency: 2_000_000_000 } },
@@ -88,6 +89,12 @@ describe("the choice of an execution backend", () => {
     });
     await expect(chooseBackend(kernel, { ...wishes, ...more })).rejects.toMatchObject({ code });
   });
+});
+
+it("is not told of the backends when all refuse for the same reason", async () => {
+  const kernel = kernelWith({ slow: { preference: 10 }, fast: { preference: 100 } });
+  const refused = chooseBackend(kernel, { ...wishes, processorModel: "486" });
+  await expect(refused).rejects.toMatchObject({ code: "ERR_CPR_PROCESSOR_MODEL", message: /'486'/ });
 });
 
 describe("the frequency of a new guest's time-stamp counter", () => {

@@ -111,7 +111,9 @@ describe("checkpoints at random moments, from the first instruction of the boot 
         const sections = await machineControl.save();
         await machineControl.prepareLoad(sections);
         await machineControl.load("still");
-        expect(await machineControl.save()).toEqual(sections);
+        // The section of the machine has the time at which it was saved.
+        const parts = (all: typeof sections) => all.filter(({ id }) => id !== "machine");
+        expect(parts(await machineControl.save())).toEqual(parts(sections));
         await machineControl.start();
         checkpoints += 1;
       }

@@ -1,6 +1,7 @@
 import { Backend, type BackendAvailability } from "../backend.ts";
 import { defaultTscFrequency } from "../clock.ts";
 import { machineErrors } from "../errors/machine-errors.ts";
+import { isCprError } from "../errors.ts";
 import type { Kernel } from "../kernel.ts";
 
 /** What the user asked for; undefined where the choice is left to us. */
@@ -47,7 +48,9 @@ export async function chooseBackend(kernel: Kernel, wishes: BackendWishes): Prom
       failures.push(failure);
     }
   }
-  if (failures.length === 1) {
+  const codes = new Set(failures.map((failure) => (isCprError(failure) ? failure.code : undefined)));
+  if (failures.length > 0 && codes.size === 1) {
+    // What is wrong is not the backends.
     throw failures[0];
   }
   const reasons = failures.map((failure) => (failure instanceof Error ? failure.message : String(failure)));
