@@ -36,9 +36,17 @@ export interface LabEnd {
   readonly status: number | undefined;
   /** What is known when there is no status. */
   readonly reason: string;
+  /** Its kernel found that a processor does not answer any more: see {@link hang}. */
+  readonly hung: boolean;
   readonly consoleLog: string;
   readonly channelLog: string;
 }
+
+/**
+ * What the lab host's kernel says when one of its processors takes no interrupt any more, not even an NMI. Nothing that runs on a
+ * processor can do that to it: QEMU's emulation of it has a flaw, which shows now and then while a guest with several vCPUs boots.
+ */
+const hang = /rcu: INFO: \w+ detected stalls|watchdog: BUG: soft lockup/;
 
 /** Compiles a program for the lab host, with all of its libraries in it. @returns its path. */
 async function compile(name: string): Promise<string> {
@@ -79,7 +87,7 @@ export async function runLab(task: LabTask): Promise<LabEnd> {
   }
 }
 
-async function runQemu(machine: LabMachine, task: LabTask): Promise<{ status: number | undefined; reason: string }> {
+async function runQemu(machine: LabMachine, task: LabTask): Promise<Pick<LabEnd, "status" | "reason" | "hung">> {
   // NOTE: QEMU takes the end of its standard input as the end of whoever reads the channel, so there must be an input.
   const stdio = task.interactive ? "inherit" : "pipe";
   // Whatever ends this process ends the lab host too.
@@ -88,6 +96,7 @@ async function runQemu(machine: LabMachine, task: LabTask): Promise<{ status: nu
   let status: number | undefined;
   let errors = "";
   let isLate = false;
+  let hung = false;
   child.stderr?.on("data", (bytes: Buffer) => {
     errors += bytes.toString();
   });
@@ -105,16 +114,28 @@ async function runQemu(machine: LabMachine, task: LabTask): Promise<{ status: nu
         child.kill("SIGKILL");
       }, task.seconds * 1000);
   const stop = new AbortController();
-  const { console } = task;
-  if (console !== undefined && !task.interactive) void follow(machine.consoleLog, console, stop.signal);
+  if (!task.interactive) {
+    const heed = (line: string): void => {
+      task.console?.(line);
+      if (hang.test(line)) {
+        hung = true;
+        child.kill("SIGKILL");
+      }
+    };
+    void follow(machine.consoleLog, heed, stop.signal);
+  }
   const end = await new Promise<string>((resolve, reject) => {
     child.on("error", reject);
     child.on("close", (code, signal) => resolve(signal ?? `exit status ${code}`));
   });
   clearTimeout(timer);
   stop.abort();
-  const reason = isLate ? `It took longer than ${task.seconds} s.` : `The lab host ended (${end}). ${errors}`.trim();
-  return { status: isLate ? undefined : status, reason };
+  const reason = isLate
+    ? `It took longer than ${task.seconds} s.`
+    : hung
+      ? "A processor of the lab host hangs."
+      : `The lab host ended (${end}). ${errors}`.trim();
+  return { status: isLate || hung ? undefined : status, reason, hung };
 }
 
 /** Tells each line of a file that grows. */

@@ -15,6 +15,9 @@ export interface ScenarioOptions {
   readonly output: (line: string) => void;
 }
 
+/** How often a scenario is repeated because its lab host hangs. */
+const mostRepetitions = 2;
+
 /** Runs a scenario in a lab host. @returns whether it has passed; `output` was told why not. */
 export async function runScenario(name: string, options: ScenarioOptions): Promise<boolean> {
   const scenario = await loadScenario(name);
@@ -23,15 +26,21 @@ export async function runScenario(name: string, options: ScenarioOptions): Promi
   const { accelerators = scenario.accelerators ?? [], processors = scenario.processors ?? [] } = options;
   output(`lab: ${name}: ${description}`);
   const started = performance.now();
-  const end = await runLab({
-    name,
-    script: `exec node tools/lab/inside.ts ${name} '${accelerators.join(",")}' '${processors.join(",")}'\n`,
-    programs,
-    interactive: keep,
-    seconds,
-    output,
-    ...(verbose ? { console: (line: string) => output(`    ${line}`) } : {}),
-  });
+  const run = (): Promise<LabEnd> =>
+    runLab({
+      name,
+      script: `exec node tools/lab/inside.ts ${name} '${accelerators.join(",")}' '${processors.join(",")}'\n`,
+      programs,
+      interactive: keep,
+      seconds,
+      output,
+      ...(verbose ? { console: (line: string) => output(`    ${line}`) } : {}),
+    });
+  let end = await run();
+  for (let again = 0; end.hung && again < mostRepetitions; again++) {
+    output(`lab: ${name}: ${end.reason} That is QEMU's doing and says nothing about the scenario: once more.`);
+    end = await run();
+  }
   if (keep) return true;
   if (end.status === 0) {
     output(`lab: ${name}: passed in ${secondsSince(started)}`);

@@ -70,6 +70,10 @@ test("a lab host that ends, or does not end, is a failure that tells why", { tim
   const crashed = await runLab({ ...task, name: "test-crash", script: crash, output });
   expect(crashed.status).toBeUndefined();
   expect(lastLines(crashed.consoleLog, 100).join("\n")).toContain("Kernel panic");
+  expect(crashed.hung).toBe(false);
+  const stuck = "echo 'rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:' >/dev/kmsg; sleep 1000";
+  const hung = await runLab({ ...task, name: "test-hang", script: stuck, output });
+  expect(hung).toMatchObject({ status: undefined, hung: true, reason: "A processor of the lab host hangs." });
   const late = await runLab({ ...task, name: "test-late", script: "sleep 1000", output, seconds: 8 });
   expect(late).toMatchObject({ status: undefined, reason: "It took longer than 8 s." });
 });

@@ -19,6 +19,7 @@ export const guestPrograms = [
   "self-modifying",
   "timers",
   "loops",
+  "lost",
   "string-io",
   "string-io64",
   "mmio",
@@ -66,11 +67,11 @@ export function buildGuestProgram(name: GuestProgram): string {
 }
 
 /** The name of a guest program that ends by itself and has observed something then. */
-export type ObservingProgram = Exclude<GuestProgram, "counter" | "loops">;
+export type ObservingProgram = Exclude<GuestProgram, "counter" | "loops" | "lost">;
 
-/** The guest programs but for the counter, which has no end, and the loops, which observe nothing. */
+/** The guest programs but for the counter, which has no end, the loops, which observe nothing, and the one that gets lost. */
 export const observingPrograms: readonly ObservingProgram[] = guestPrograms.filter(
-  (name) => name !== "counter" && name !== "loops",
+  (name) => name !== "counter" && name !== "loops" && name !== "lost",
 );
 
 /** What a guest program wants of the machine that it runs on, and of whoever runs it. */
