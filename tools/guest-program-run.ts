@@ -10,8 +10,6 @@ import {
 } from "@cpr/guest-programs";
 import { CprProcess, FileLines } from "./cpr-process.ts";
 
-const size = "64M";
-
 /**
  * A guest program on `cpr`, in one process after the other. What is on disk of it is in a folder on tmpfs; when it is disposed
  * of, its processes have ended and the folder is gone.
@@ -41,9 +39,10 @@ export class GuestProgramRun implements Disposable {
 
   /** Starts a process. */
   start(...more: readonly string[]): CprProcess {
+    const { memory: size, processors } = this.needs;
     const process = new CprProcess([
       ...["-object", `memory-backend-file,id=ram0,size=${size},mem-path=${this.#ram},share=on`, "-m", size],
-      ...["-kernel", buildGuestProgram(this.#name), "-smp", String(this.needs.processors), "-no-reboot"],
+      ...["-kernel", buildGuestProgram(this.#name), "-smp", String(processors), "-no-reboot"],
       ...["-serial", `file:${this.#console(this.#processes.length)}`, ...more],
     ]);
     this.#processes.push(process);

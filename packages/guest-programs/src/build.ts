@@ -32,6 +32,7 @@ export const guestPrograms = [
   "state",
   "state-fpu",
   "smp-start",
+  "high-memory",
 ] as const;
 
 /** Name of a guest program. */
@@ -78,6 +79,8 @@ export const observingPrograms: readonly ObservingProgram[] = guestPrograms.filt
 export interface GuestProgramNeeds {
   /** Number of vCPUs. */
   readonly processors: number;
+  /** RAM, as `-m` takes it. */
+  readonly memory: string;
   /**
    * Guest-physical address of a byte. The program prints the line `ready` and waits until somebody outside has made the byte
    * something else than zero.
@@ -90,11 +93,12 @@ const needs: Partial<Record<GuestProgram, Partial<GuestProgramNeeds>>> = {
   state: { doorbell },
   "state-fpu": { doorbell },
   "smp-start": { processors: 4 },
+  "high-memory": { memory: "3074M" },
 };
 
 /** See {@link GuestProgramNeeds}. */
 export function guestProgramNeeds(name: GuestProgram): GuestProgramNeeds {
-  return { processors: 1, ...needs[name] };
+  return { processors: 1, memory: "64M", ...needs[name] };
 }
 
 /** What a guest program prints on COM1 on a real processor, up to and with `end`. */

@@ -22,6 +22,7 @@ const emulated: readonly ObservingProgram[] = [
   "apic-timer",
   "pc-clocks",
   "smp-start",
+  "high-memory",
 ];
 
 const hasVirtualization = /^flags\s*:.* (svm|vmx)( |$)/m.test(readFileSync("/proc/cpuinfo", "latin1"));
