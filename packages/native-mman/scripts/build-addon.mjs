@@ -58,8 +58,10 @@ export function buildAddon(folder, consequence) {
   writeHeaders(headers);
   const gyp = join(packageFolder("node-gyp"), "bin", "node-gyp.js");
   const tasks = ["configure", "build"].map((task) =>
-    spawnSync(process.execPath, [gyp, task, `--nodedir=${headers}`, "--loglevel=error"], {
+    spawnSync(process.execPath, [gyp, task, "--loglevel=error"], {
       cwd: folder,
+      // NOTE: by the environment, because what npm puts there of its own configuration counts more than an option.
+      env: { ...process.env, npm_config_nodedir: headers },
       stdio: ["ignore", "pipe", "inherit"],
       encoding: "utf8",
     }),
