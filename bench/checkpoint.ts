@@ -1,128 +1,31 @@
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { execPath } from "node:process";
-import { CprProcess, cprCommand, FileLines } from "../tools/cpr-process.ts";
+import { cprCommand } from "../tools/cpr-process.ts";
 import { guestAssets } from "../tools/guest-assets.ts";
 import { root } from "../tools/workspace.ts";
+import { type Blackout, cprBlackout, qemuBlackout, type Subject } from "./blackout.ts";
 import { ensureQemu } from "./peers/machines.ts";
-import { QmpProcess } from "./peers/qmp-process.ts";
-import { median, type Report, table } from "./report.ts";
-
-/** Milliseconds of each part of a checkpoint and restart, and the size of the state file in bytes. */
-interface Blackout {
-  readonly save: number;
-  readonly quit: number;
-  readonly start: number;
-  readonly load: number;
-  readonly total: number;
-  readonly bytes: number;
-}
-
-/** Where a run keeps its files, all on tmpfs. */
-interface Place {
-  readonly ram: string;
-  readonly console: string;
-  readonly state: string;
-}
-
-const since = (start: number): number => performance.now() - start;
-
-const counting = (console: string): Promise<true> =>
-  new FileLines(console).until((line) => (line.startsWith("tick 1 ") ? true : undefined), 60);
-
-const object = (size: string, ram: string): string[] => [
-  ...["-object", `memory-backend-file,id=ram0,size=${size},mem-path=${ram},share=on`, "-m", size],
-];
-
-/** The options that say what guest it is: the same for both machines. */
-async function guest(): Promise<string[]> {
-  const { kernel, initramfs } = await guestAssets(() => undefined);
-  return ["-kernel", kernel, "-initrd", initramfs, "-append", "console=ttyS0 cryptomgr.notests"];
-}
-
-async function withCpr(size: string, { ram, console, state }: Place): Promise<Blackout> {
-  const options = [...object(size, ram), ...(await guest()), "-serial", `file:${console}`];
-  const prepare = async (process: CprProcess): Promise<void> => {
-    await process.command("migrate_set_parameter mode cpr-reboot");
-    await process.command("migrate_set_capability x-ignore-shared on");
-  };
-  const first = new CprProcess([...options, "-accel", "interp"]);
-  await first.ready();
-  await counting(console);
-  await prepare(first);
-  const begin = performance.now();
-  await first.command(`migrate file:${state}`);
-  const save = since(begin);
-  await first.quit();
-  const quit = since(begin) - save;
-  const second = new CprProcess([...options, "-accel", "interp", "-incoming", "defer"]);
-  await second.ready();
-  const start = since(begin) - save - quit;
-  const loading = performance.now();
-  await prepare(second);
-  await second.command(`migrate_incoming file:${state}`);
-  const load = since(loading);
-  const total = since(begin);
-  const status = await second.command("info status");
-  if (status !== "VM status: running") throw new Error(`cpr: ${status}`);
-  await second.quit();
-  return { save, quit, start, load, total, bytes: statSync(state).size };
-}
-
-async function withQemu(size: string, { ram, console, state }: Place): Promise<Blackout> {
-  const options = [
-    ...["-accel", "tcg", "-machine", "microvm,acpi=off,isa-serial=on,memory-backend=ram0", "-nodefaults"],
-    ...["-display", "none", ...(await guest()), "-serial", `file:${console}`],
-    ...object(size, ram),
-  ];
-  const prepare = async (process: QmpProcess): Promise<void> => {
-    await process.command("migrate-set-parameters", { mode: "cpr-reboot" });
-    await process.command("migrate-set-capabilities", {
-      capabilities: [{ capability: "x-ignore-shared", state: true }],
-    });
-  };
-  const first = new QmpProcess(options);
-  await first.ready();
-  await counting(console);
-  await prepare(first);
-  const begin = performance.now();
-  await first.command("migrate", { uri: `file:${state}` });
-  await first.until("query-status", ({ status }) => status === "postmigrate");
-  const save = since(begin);
-  await first.quit();
-  const quit = since(begin) - save;
-  const second = new QmpProcess([...options, "-incoming", "defer"]);
-  await second.ready();
-  const start = since(begin) - save - quit;
-  const loading = performance.now();
-  await prepare(second);
-  await second.command("migrate-incoming", { uri: `file:${state}` });
-  await second.until("query-status", ({ status }) => status === "running");
-  const load = since(loading);
-  const total = since(begin);
-  await second.quit();
-  return { save, quit, start, load, total, bytes: statSync(state).size };
-}
+import { median, type Report, since, table } from "./report.ts";
 
 const parts = ["save", "quit", "start", "load", "total"] as const;
 
 /** The time from `migrate` to `running` in the new process, RAM in place on tmpfs, beside QEMU's. */
 export async function checkpoint(rounds: number): Promise<Report> {
   await ensureQemu();
+  const { kernel, initramfs } = await guestAssets();
   const rows: string[][] = [];
   for (const size of ["256M", "4G"]) {
     const results: Record<string, Blackout[]> = { cpr: [], QEMU: [] };
+    const subject: Subject = {
+      size,
+      guest: ["-kernel", kernel, "-initrd", initramfs, "-append", "console=ttyS0 cryptomgr.notests"],
+      isReady: (line) => line.startsWith("tick 1 "),
+      execution: { cpr: ["-accel", "interp"], qemu: ["-accel", "tcg"] },
+    };
     for (let round = 0; round < rounds; round += 1) {
-      for (const [name, run] of [["cpr", withCpr] as const, ["QEMU", withQemu] as const]) {
-        const folder = mkdtempSync("/dev/shm/cpr-bench-");
-        try {
-          const place = { ram: join(folder, "ram"), console: join(folder, "console"), state: join(folder, "state") };
-          results[name]?.push(await run(size, place));
-        } finally {
-          rmSync(folder, { recursive: true, force: true });
-        }
-      }
+      results.cpr?.push(await cprBlackout(subject));
+      results.QEMU?.push(await qemuBlackout(subject));
     }
     const middle = (name: string, part: keyof Blackout): number =>
       median((results[name] ?? []).map((each) => each[part]));

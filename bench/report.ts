@@ -12,6 +12,9 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
   return [line(head), `|${widths.map((width) => "-".repeat(width + 2)).join("|")}|`, ...rows.map(line)].join("\n");
 }
 
+/** Milliseconds since `start`, a value of `performance.now()`. */
+export const since = (start: number): number => performance.now() - start;
+
 /** The middle one of some figures. */
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((left, right) => left - right);

@@ -7,9 +7,8 @@ import { fileURLToPath } from "node:url";
 const folder = fileURLToPath(new URL("..", import.meta.url));
 const sources = join(folder, "programs");
 
-/** The guest programs by name; each is `programs/NAME.S`. */
-export const guestPrograms = [
-  "counter",
+/** The guest programs that print what they observe and end. */
+export const observingPrograms = [
   "real-mode",
   "exceptions32",
   "paging32",
@@ -18,8 +17,6 @@ export const guestPrograms = [
   "long-mode",
   "self-modifying",
   "timers",
-  "loops",
-  "lost",
   "string-io",
   "string-io64",
   "mmio",
@@ -35,8 +32,11 @@ export const guestPrograms = [
   "high-memory",
 ] as const;
 
-/** Name of a guest program. */
-export type GuestProgram = (typeof guestPrograms)[number];
+/** Name of a guest program that observes. */
+export type ObservingProgram = (typeof observingPrograms)[number];
+
+/** Name of a guest program; each is `programs/NAME.S`. The others count for ever, are for measuring, or get lost. */
+export type GuestProgram = ObservingProgram | "counter" | "exits" | "loops" | "lost" | "spin";
 
 /**
  * Assembles a guest program, unless that was done since its sources last changed, and returns the path of the ELF file: it
@@ -66,14 +66,6 @@ export function buildGuestProgram(name: GuestProgram): string {
   renameSync(linked, target);
   return target;
 }
-
-/** The name of a guest program that ends by itself and has observed something then. */
-export type ObservingProgram = Exclude<GuestProgram, "counter" | "loops" | "lost">;
-
-/** The guest programs but for the counter, which has no end, the loops, which observe nothing, and the one that gets lost. */
-export const observingPrograms: readonly ObservingProgram[] = guestPrograms.filter(
-  (name) => name !== "counter" && name !== "loops" && name !== "lost",
-);
 
 /** What a guest program wants of the machine that it runs on, and of whoever runs it. */
 export interface GuestProgramNeeds {

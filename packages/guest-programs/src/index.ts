@@ -11,7 +11,6 @@ export {
   type GuestProgram,
   type GuestProgramNeeds,
   guestProgramNeeds,
-  guestPrograms,
   type LinuxProgram,
   type ObservingProgram,
   observingPrograms,
