@@ -16,7 +16,7 @@ export interface CountingGuestOptions {
 const complaint = /BUG:|Call Trace|Oops|unchecked MSR|invalid opcode|general protection|lockup|rcu.*stall/;
 
 /** How long a step of a guest may take that is emulated by an emulated processor, in seconds. */
-const patience = 150;
+const patience = 240;
 
 /**
  * Debian's kernel with the counting initramfs in a `cpr`, its RAM in a file on tmpfs: the documentation's first example, with

@@ -16,21 +16,21 @@ test("the lab host has a KVM that runs guests at full speed", { timeout: 180_000
   expect((await scenario("probe")).join("\n")).toMatch(/^instructions_per_second \d+$/m);
 });
 
-test("QEMU boots Debian's kernel with KVM in the lab host", { timeout: 360_000 }, async () => {
+test("QEMU boots Debian's kernel with KVM in the lab host", { timeout: 1_500_000 }, async () => {
   expect((await scenario("qemu-boot")).join("\n")).toMatch(/-smp 4: userspace after/);
 });
 
 test("cpr boots Debian's kernel with KVM in the lab host, and it goes on in a new process", {
-  timeout: 360_000,
+  timeout: 1_500_000,
 }, async () => {
   expect((await scenario("kvm-boot")).join("\n")).toMatch(/-smp 1: went on in a new process[\s\S]*-smp 4: went on/);
 });
 
-test("a checkpoint crosses between KVM and the interpreter in the lab host", { timeout: 360_000 }, async () => {
+test("a checkpoint crosses between KVM and the interpreter in the lab host", { timeout: 1_500_000 }, async () => {
   expect((await scenario("cross")).join("\n")).toMatch(/booted on kvm[\s\S]*goes on on interp[\s\S]*goes on on kvm/);
 });
 
-test("guest programs observe on KVM what a processor does", { timeout: 480_000 }, async () => {
+test("guest programs observe on KVM what a processor does", { timeout: 1_500_000 }, async () => {
   expect((await scenario("guest-programs")).join("\n")).toMatch(
     /smp-start on kvm: as expected[\s\S]*from interp to kvm: as expected/,
   );
