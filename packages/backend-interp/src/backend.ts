@@ -7,11 +7,12 @@ import {
   type Execution,
   type ExecutionContext,
   findProcessorModel,
+  processorModels,
   type RamAllocation,
 } from "@cpr/core";
 import { interpreterErrors } from "./errors.ts";
 import type { RamAddress } from "./imports.ts";
-import { providedModels } from "./system/cpu-model.ts";
+import { lackingFeatures } from "./system/cpu-model.ts";
 
 const wasmPage = 0x1_0000;
 /** What a memory with 32-bit addresses can hold. */
@@ -45,7 +46,7 @@ export class InterpreterBackend implements Backend {
     maximumRam,
     dirtyLog: false,
   };
-  readonly processorModels: readonly string[] = providedModels;
+  readonly processorModels: readonly string[] = processorModels.map(({ name }) => name);
 
   async probe(): Promise<BackendAvailability> {
     return WebAssembly.validate(twoMemories)
@@ -55,6 +56,11 @@ export class InterpreterBackend implements Backend {
           reason: `Node ${process.version} has no WebAssembly modules with several memories`,
           hint: "Use Node 24 or later.",
         };
+  }
+
+  async missingFeatures(name: string): Promise<readonly string[]> {
+    const model = findProcessorModel(name);
+    return model === undefined ? [] : lackingFeatures(model);
   }
 
   allocateRam(size: number): RamAllocation {
@@ -81,8 +87,8 @@ export class InterpreterBackend implements Backend {
 
   async createExecution(context: ExecutionContext): Promise<Execution> {
     const { processorModel, processorCount, allocation: ram } = context;
-    const model = this.processorModels.includes(processorModel) ? findProcessorModel(processorModel) : undefined;
-    if (model === undefined) {
+    const model = findProcessorModel(processorModel);
+    if (model === undefined || lackingFeatures(model).length > 0) {
       throw interpreterErrors.ERR_CPR_INTERP_MODEL({ model: processorModel, known: this.processorModels });
     }
     if (processorCount > maximumProcessors) {

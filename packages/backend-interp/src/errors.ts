@@ -15,7 +15,7 @@ export const interpreterErrors = defineErrors({
   }),
   ERR_CPR_INTERP_MODEL: defineError<{ model: string; known: readonly string[] }>({
     category: "usage",
-    when: "The interpreter has no CPU model of the name given to `-cpu`.",
+    when: "There is no CPU model of the name given to `-cpu`, or the interpreter lacks features of it.",
     message: ({ model }) => `unable to find CPU model '${model}'`,
     hint: ({ known }) => `The interpreter has ${known.join(", ")}.`,
   }),

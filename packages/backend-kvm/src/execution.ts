@@ -105,7 +105,7 @@ export class KvmExecution implements Execution {
     const frequency = Math.round(context.tscFrequency / 1000);
     if (this.#scalesTsc) for (const kvm of kvmVcpus) kvm.setTscKhz(frequency);
     this.#clock = new GuestClock(this.#vm, kvmVcpus);
-    this.#msrs = availableMsrs((this.#vcpus[0] as Vcpu).kvm);
+    this.#msrs = availableMsrs((this.#vcpus[0] as Vcpu).kvm, device.msrIndices());
     this.localApics = new KvmLocalApics(this.#vm, this.#vcpus, context.clock);
     this.#powerOn = this.#vcpus.map(({ index }) => this.#powerOnState(index));
     for (const { index } of this.#vcpus) this.resetProcessor(index);

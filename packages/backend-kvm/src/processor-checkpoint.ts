@@ -13,9 +13,12 @@ const debugRegistersAt = [0, 8, 16, 24, 32, 40];
 /** The value of XCR0 in `struct kvm_xcrs` with one register, which has number 0. */
 const xcr0ValueAt = 16;
 
-/** Which of the model-specific registers that a state lists this host's KVM has. */
-export function availableMsrs(vcpu: KvmVcpu): readonly number[] {
-  return [...savedMsrs.keys()].filter((index) => vcpu.hasMsr(index));
+/**
+ * Which of the model-specific registers that a state lists this host's KVM has: those that it tells of, and the MTRRs, which it
+ * does not tell of and answers for (KVM api.rst §4.3).
+ */
+export function availableMsrs(vcpu: KvmVcpu, told: ReadonlySet<number>): readonly number[] {
+  return [...savedMsrs.keys()].filter((index) => told.has(index) || vcpu.hasMsr(index));
 }
 
 /** The state of a vCPU that is parked. */

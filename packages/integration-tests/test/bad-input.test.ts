@@ -106,6 +106,32 @@ describe("bad input to cpr run", () => {
   });
 });
 
+it("names the features of a CPU model that a backend lacks", () => {
+  const result = refuse("-m", "64M", "-kernel", counter, "-accel", "interp", "-cpu", "cpr64-v3");
+  expect(result.text).toMatch(
+    /'interp' lacks features of CPU model 'cpr64-v3' here: fma, movbe, avx, f16c, bmi1, avx2/,
+  );
+  expect(result.status).toBe(4);
+});
+
+it("names the features that a guest was given and the VM that is to load it lacks", async () => {
+  const machine = scratchMachine(counter);
+  const first = new CprProcess(machine.options(["-accel", "interp"]));
+  onTestFinished(() => first.kill("SIGKILL"));
+  await first.ready();
+  await first.chooseReboot();
+  expect(await first.command(`migrate file:${machine.state}`)).toBe("");
+  await first.quit();
+  const second = new CprProcess(machine.options(["-accel", "interp", "-cpu", "cpr64-v1", "-incoming", "defer"]));
+  onTestFinished(() => second.kill("SIGKILL"));
+  await second.ready();
+  await second.chooseReboot();
+  expect(await second.command(`migrate_incoming file:${machine.state}`)).toMatch(
+    /1 vCPU 'cpr64-v2', but this one has 1 vCPU 'cpr64-v1', which lacks sse3, ssse3, .*fsgsbase, smep, umip/,
+  );
+  expect(await second.command("info status")).toBe("VM status: paused (inmigrate)");
+});
+
 describe("a second process on the same RAM", () => {
   it("is refused, and the first goes on", async () => {
     const machine = scratchMachine(counter);

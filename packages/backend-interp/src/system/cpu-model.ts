@@ -2,6 +2,8 @@ import {
   type CpuidEntry,
   cpuidEntries,
   findProcessorModel,
+  missingFeatures,
+  type ProcessorFeature,
   type ProcessorModel,
   type ProcessorTopology,
 } from "@cpr/core";
@@ -17,8 +19,13 @@ export interface ProcessorFeatures {
   readonly cpuid: readonly CpuidEntry[];
 }
 
-/** Names of the CPU models that the interpreter has all features of, the default first. */
-export const providedModels = ["cpr64-v2", "cpr64-v1"] as const;
+/** The default CPU model: its features are those that the interpreter has. */
+const everything = findProcessorModel("cpr64-v2") as ProcessorModel;
+
+/** The features of a CPU model that the interpreter lacks. */
+export function lackingFeatures(model: ProcessorModel): readonly ProcessorFeature[] {
+  return missingFeatures(model, (feature) => everything.features.has(feature));
+}
 
 /** The features of one vCPU. */
 export function featuresOf(model: ProcessorModel, topology: ProcessorTopology): ProcessorFeatures {
@@ -36,7 +43,7 @@ export function featuresOf(model: ProcessorModel, topology: ProcessorTopology): 
 
 /** The features of a vCPU of the default model. */
 export function defaultFeatures(topology: ProcessorTopology): ProcessorFeatures {
-  return featuresOf(findProcessorModel(providedModels[0]) as ProcessorModel, topology);
+  return featuresOf(everything, topology);
 }
 
 /** The state that CPUID's answers depend on. */

@@ -49,10 +49,11 @@ export const streamErrors = defineErrors({
     message: ({ received, local }) => `Machine type received is '${received}' and local is '${local}'`,
     hint: ({ received }) => `Start with \`-machine ${received}\`.`,
   }),
-  ERR_CPR_STREAM_PROCESSOR: defineError<{ received: string; local: string }>({
+  ERR_CPR_STREAM_PROCESSOR: defineError<{ received: string; local: string; missing: readonly string[] }>({
     category: "checkpoint",
     when: "The checkpoint is of a VM with another CPU model or another number of vCPUs.",
-    message: ({ received, local }) => `The checkpoint is of a VM with ${received}, but this one has ${local}`,
+    message: ({ received, local, missing }) =>
+      `The checkpoint is of a VM with ${received}, but this one has ${local}${missing.length === 0 ? "" : `, which lacks ${missing.join(", ")}`}`,
     hint: () => "Start with the same `-cpu` and `-smp`.",
   }),
   ERR_CPR_STREAM_PAGE_BITS: defineError<{ received: number; local: number }>({

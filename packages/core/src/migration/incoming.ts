@@ -2,6 +2,7 @@ import { migrationErrors } from "../errors/migration-errors.ts";
 import { streamErrors } from "../errors/stream-errors.ts";
 import type { GuestTime } from "../machine-thread/guest-time.ts";
 import type { MigrationMode } from "../migration-mode.ts";
+import { findProcessorModel, missingFeatures } from "../processor-model.ts";
 import { decodeState } from "../state/codec.ts";
 import type { StateOf } from "../state/schema.ts";
 import { type Checkpoint, readCheckpoint, readPages } from "../stream/checkpoint-reader.ts";
@@ -176,7 +177,11 @@ function checkFacts(migration: IncomingMigration, { head, sections, facts, lengt
   if (facts.processor.model !== processor.model || facts.processor.count !== processor.count) {
     const describe = ({ model, count }: typeof processor): string =>
       `${count} vCPU${count === 1 ? "" : "s"} '${model}'`;
-    throw streamErrors.ERR_CPR_STREAM_PROCESSOR({ received: describe(facts.processor), local: describe(processor) });
+    throw streamErrors.ERR_CPR_STREAM_PROCESSOR({
+      received: describe(facts.processor),
+      local: describe(processor),
+      missing: lackingFeatures(facts.processor.model, processor.model),
+    });
   }
   for (const [index, { id }] of head.blocks.entries()) {
     const block = facts.ram.find((each) => each.id === id);
@@ -194,6 +199,14 @@ function checkFacts(migration: IncomingMigration, { head, sections, facts, lengt
   const state = decodeState(globalStateName, globalState, section) as StateOf<typeof globalState>;
   migration.saved = interpretGlobalState(state);
   migration.sections = sections.filter((each) => each !== section);
+}
+
+/** Features that a guest was given and the vCPUs of this VM lack; none if one of the models is not known here. */
+function lackingFeatures(received: string, local: string): readonly string[] {
+  const [given, here] = [received, local].map(findProcessorModel);
+  return given === undefined || here === undefined
+    ? []
+    : missingFeatures(given, (feature) => here.features.has(feature));
 }
 
 async function checkBinding({ subject, checkpoint, mode, capabilities }: IncomingMigration): Promise<void> {
