@@ -17,13 +17,34 @@ interface Guest {
 async function boot(more: readonly string[] = []): Promise<Guest> {
   const { kernel, initramfs } = await guestAssets();
   const machine = scratchMachine(kernel, { size: "256M" });
-  const options = machine.options(["-initrd", initramfs, "-append", commandLine, ...more]);
+  const options = machine.options(["-accel", "interp", "-initrd", initramfs, "-append", commandLine, ...more]);
   const process = new CprProcess(options);
   onTestFinished(() => process.kill("SIGKILL"));
   await process.ready();
   const lines = new FileLines(machine.console);
   await lines.until((line) => (line.includes(firstLine) ? true : undefined), 120);
   return { machine, options, process, lines };
+}
+
+/** Moves a guest to a new process, with something to do before it is loaded, and returns what it counts on both sides. */
+async function carryOn(
+  { machine, options, process, lines }: Guest,
+  meanwhile: (second: CprProcess) => Promise<void> = async () => undefined,
+) {
+  const before = await lines.until(parseTick, 60);
+  await process.chooseReboot();
+  expect(await process.command(`migrate -d file:${machine.state}`)).toBe("");
+  expect(await process.command("info status")).toBe("VM status: paused (postmigrate)");
+  await process.quit();
+  const second = new CprProcess([...options, "-incoming", "defer"]);
+  onTestFinished(() => second.kill("SIGKILL"));
+  await second.ready();
+  await second.chooseReboot();
+  await meanwhile(second);
+  expect(await second.command(`migrate_incoming file:${machine.state}`)).toBe("");
+  const after = await new FileLines(machine.console).until(parseTick, 60);
+  expect(readFileSync(machine.console, "latin1")).not.toMatch(/BUG:|Call Trace|stall/);
+  return { before, after };
 }
 
 /** Processor time that a process has used, in seconds (proc(5): utime and stime in ticks of 10 ms). */
@@ -44,25 +65,22 @@ describe("Debian's kernel on the interpreter", () => {
   });
 
   it("goes on in a new process with uptime and counter continuous", { timeout: 300_000 }, async () => {
-    const { machine, options, process, lines } = await boot();
-    const before = await lines.until(parseTick, 60);
-    await process.command("migrate_set_parameter mode cpr-reboot");
-    await process.command("migrate_set_capability x-ignore-shared on");
-    expect(await process.command(`migrate -d file:${machine.state}`)).toBe("");
-    expect(await process.command("info status")).toBe("VM status: paused (postmigrate)");
-    await process.quit();
-    expect(statSync(machine.state).size).toBeLessThan(256 * 1024);
-    const second = new CprProcess([...options, "-incoming", "defer"]);
-    onTestFinished(() => second.kill("SIGKILL"));
-    await second.ready();
-    await second.command("migrate_set_parameter mode cpr-reboot");
-    await second.command("migrate_set_capability x-ignore-shared on");
-    expect(await second.command(`migrate_incoming file:${machine.state}`)).toBe("");
-    const after = await new FileLines(machine.console).until(parseTick, 60);
+    const guest = await boot();
+    const { before, after } = await carryOn(guest);
+    expect(statSync(guest.machine.state).size).toBeLessThan(256 * 1024);
     expect(after.tick).toBeGreaterThan(before.tick);
     expect(after.tick).toBeLessThanOrEqual(before.tick + 3);
     expect(after.uptime - before.uptime).toBeLessThan(after.tick - before.tick + 2);
-    expect(readFileSync(machine.console, "latin1")).not.toMatch(/BUG:|Call Trace|stall/);
+  });
+
+  it("is told of the time in the checkpoint if that is asked for", { timeout: 300_000 }, async () => {
+    const asleep = 20;
+    const { before, after } = await carryOn(await boot(), async (second) => {
+      expect(await second.command("migrate_set_parameter x-guest-time advance")).toBe("");
+      await new Promise((resolve) => setTimeout(resolve, asleep * 1000));
+    });
+    expect(after.tick).toBeLessThanOrEqual(before.tick + 3);
+    expect(after.uptime - before.uptime).toBeGreaterThan(asleep);
   });
 
   it("starts anew when it is reset from the monitor", { timeout: 300_000 }, async () => {
