@@ -35,7 +35,7 @@ export function labMachineOptions(machine: LabMachine): string[] {
   const kernelOptions = `console=ttyS0 tsc=reliable panic=-1${machine.interactive ? " quiet" : ""}`;
   return [
     ...["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"],
-    ...["-M", "q35", "-accel", "tcg,thread=multi", "-cpu", processor, "-smp", "2", "-m", "4G"],
+    ...["-M", "q35", "-accel", "tcg,thread=multi", "-cpu", processor, "-smp", "2", "-m", "8G"],
     ...["-kernel", machine.kernel, "-initrd", machine.initramfs, "-append", kernelOptions],
     ...["-drive", `file=${quoted(machine.systemImage)},if=virtio,format=raw,readonly=on`],
     ...["-chardev", `${consoleDevice},id=console`, "-serial", "chardev:console"],
