@@ -80,12 +80,12 @@ timespec toTimespec(std::int64_t nanoseconds) {
   return {static_cast<time_t>(nanoseconds / 1'000'000'000), static_cast<long>(nanoseconds % 1'000'000'000)};
 }
 
-void relax() { __builtin_ia32_pause(); }
-
 // The signal that makes KVM_RUN return. It is blocked everywhere but inside KVM_RUN, so it is never delivered.
 int kickSignal() { return SIGRTMIN + 4; }
 
 // Joins the vCPU threads of one VM with the JavaScript thread that serves their exits.
+//
+// NOTE: whoever spins here reads the clock between two looks, and that is pause enough. PAUSE leaves the guest where the host is itself one.
 class Hub {
  public:
   // A vCPU has changed its state; called on its thread.
@@ -157,10 +157,7 @@ class VcpuHub : public Napi::ObjectWrap<VcpuHub> {
     if (taken == 0 && spin > 0) {
       const auto end = Clock::now() + std::chrono::nanoseconds(spin);
       do {
-        for (int round = 0; round < 16 && taken == 0; ++round) {
-          relax();
-          if (hub->events.load(std::memory_order_relaxed) != 0) taken = hub->events.exchange(0, std::memory_order_acquire);
-        }
+        if (hub->events.load(std::memory_order_relaxed) != 0) taken = hub->events.exchange(0, std::memory_order_acquire);
       } while (taken == 0 && Clock::now() < end);
     }
     if (taken == 0 && block > 0) {
@@ -370,10 +367,6 @@ class VcpuThread : public Napi::ObjectWrap<VcpuThread> {
   void awaitResume() {
     const auto end = Clock::now() + std::chrono::nanoseconds(spin);
     while (phase.load(std::memory_order_acquire) != running) {
-      for (int round = 0; round < 16; ++round) {
-        relax();
-        if (phase.load(std::memory_order_acquire) == running) return;
-      }
       if (Clock::now() < end) continue;
       sleeping.store(true);
       for (std::uint32_t seen = phase.load(); seen != running; seen = phase.load()) {
