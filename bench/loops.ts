@@ -1,20 +1,8 @@
 import { buildGuestProgram } from "@cpr/guest-programs";
 import { DebianArchiveError } from "../tools/debian-archive.ts";
 import { loopMachines } from "./peers/machines.ts";
-import type { TimedLine } from "./peers/timed-lines.ts";
+import { loopRates } from "./peers/timed-lines.ts";
 import { type Report, table } from "./report.ts";
-
-/** Million instructions per second of each loop, from the lines `NAME begin` and `NAME end MILLIONS`. */
-function speeds(lines: readonly TimedLine[]): Map<string, number> {
-  const begun = new Map<string, number>();
-  const result = new Map<string, number>();
-  for (const { text, at } of lines) {
-    const [name = "", event, count] = text.split(" ");
-    if (event === "begin") begun.set(name, at);
-    if (event === "end") result.set(name, Number(count) / ((at - (begun.get(name) ?? Number.NaN)) / 1000));
-  }
-  return result;
-}
 
 /** Guest instructions per second of four loops, beside the peers. */
 export async function loops(rounds: number): Promise<Report> {
@@ -32,7 +20,7 @@ export async function loops(rounds: number): Promise<Report> {
         continue;
       }
       const results = best.get(machine.name) ?? new Map<string, number>();
-      for (const [loop, speed] of speeds(await machine.run(image))) {
+      for (const [loop, speed] of loopRates(await machine.run(image))) {
         results.set(loop, Math.max(speed, results.get(loop) ?? 0));
       }
       best.set(machine.name, results);

@@ -1,22 +1,13 @@
 import { execPath } from "node:process";
 import { buildGuestProgram } from "@cpr/guest-programs";
 import { cprCommand } from "../../tools/cpr-process.ts";
-import { timedLines } from "../peers/timed-lines.ts";
+import { loopRates, timedLines } from "../peers/timed-lines.ts";
 import type { Report } from "../report.ts";
 import { type Figure, report } from "./figure.ts";
 
-/** Accesses per second of each loop of the guest program, from its lines `NAME begin` and `NAME end COUNT`. */
-async function rates(command: string, words: readonly string[]): Promise<ReadonlyMap<string, number>> {
-  const lines = await timedLines(command, words, (line) => line === "end");
-  const begun = new Map<string, number>();
-  const result = new Map<string, number>();
-  for (const { text, at } of lines) {
-    const [name = "", event, count] = text.split(" ");
-    if (event === "begin") begun.set(name, at);
-    if (event === "end") result.set(name, Number(count) / ((at - (begun.get(name) ?? Number.NaN)) / 1000));
-  }
-  return result;
-}
+/** Accesses per second of each loop of the guest program. */
+const rates = async (command: string, words: readonly string[]): Promise<ReadonlyMap<string, number>> =>
+  loopRates(await timedLines(command, words, (line) => line === "end"));
 
 /** How often a second a guest can write to a port; of several vCPUs, the others have not been started. */
 export async function exits(rounds: number): Promise<Report> {

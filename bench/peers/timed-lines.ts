@@ -60,3 +60,15 @@ export function timedLines(
     });
   });
 }
+
+/** What each loop of a guest program did in a second, from its lines `NAME begin` and `NAME end COUNT`. */
+export function loopRates(lines: readonly TimedLine[]): ReadonlyMap<string, number> {
+  const begun = new Map<string, number>();
+  const result = new Map<string, number>();
+  for (const { text, at } of lines) {
+    const [name = "", event, count] = text.split(" ");
+    if (event === "begin") begun.set(name, at);
+    if (event === "end") result.set(name, Number(count) / ((at - (begun.get(name) ?? Number.NaN)) / 1000));
+  }
+  return result;
+}

@@ -3,6 +3,7 @@ import {
   apicBase,
   deliveryModes,
   type LocalApicState,
+  type LocalApicTimerMode,
   localApicTimerDivisor,
   localApicTimerMode,
   noDeadline,
@@ -27,17 +28,9 @@ export interface LocalApicSurroundings {
   readonly now: number;
 }
 
-/** How the page of registers that KVM_GET_LAPIC gives shows the timer's mode. */
-export function timerMode(page: DataView): "one-shot" | "periodic" | "tsc-deadline" {
-  switch (page.getUint32(register.timer, true) & localApicTimerMode.mask) {
-    case localApicTimerMode.tscDeadline:
-      return "tsc-deadline";
-    case localApicTimerMode.periodic:
-      return "periodic";
-    default:
-      return "one-shot";
-  }
-}
+/** The timer's mode as the page of registers that KVM_GET_LAPIC gives shows it. */
+export const timerMode = (page: DataView): LocalApicTimerMode =>
+  localApicTimerMode(page.getUint32(register.timer, true));
 
 const words = (page: DataView, at: number): number[] =>
   Array.from({ length: 8 }, (_, index) => page.getUint32(at + 16 * index, true));

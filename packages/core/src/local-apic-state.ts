@@ -43,7 +43,22 @@ export const localVectors = [
 ] as const;
 
 /** The mode field of the timer's entry in the local vector table: both bits clear is one-shot. */
-export const localApicTimerMode = { mask: 0x0006_0000, periodic: 0x0002_0000, tscDeadline: 0x0004_0000 } as const;
+const timerModeField = { mask: 0x0006_0000, periodic: 0x0002_0000, tscDeadline: 0x0004_0000 } as const;
+
+/** How a local APIC's timer counts (Intel SDM Vol. 3A §11.5.4). */
+export type LocalApicTimerMode = "one-shot" | "periodic" | "tsc-deadline";
+
+/** The mode that the timer's entry in the local vector table asks for (Intel SDM Vol. 3A figure 11-8). */
+export function localApicTimerMode(entry: number): LocalApicTimerMode {
+  switch (entry & timerModeField.mask) {
+    case timerModeField.tscDeadline:
+      return "tsc-deadline";
+    case timerModeField.periodic:
+      return "periodic";
+    default:
+      return "one-shot";
+  }
+}
 
 /** What the divide configuration register divides the timer's input clock by (Intel SDM Vol. 3A figure 11-10). */
 export function localApicTimerDivisor(divideConfiguration: number): number {

@@ -1,8 +1,8 @@
 import {
   apicBusFrequency,
   defaultTscFrequency,
+  type LocalApicTimerMode,
   localApicTimerDivisor,
-  localApicTimerMode,
   noDeadline,
   type Timer,
   type Timers,
@@ -12,21 +12,6 @@ import {
 import { restoreDeadline, saveDeadline } from "../deadline.ts";
 
 const nanosecond = 1_000_000_000;
-
-/** How the timer counts: the mode field of its local vector table entry. */
-export type TimerMode = "one-shot" | "periodic" | "tsc-deadline";
-
-/** The mode that a local vector table entry asks for. */
-export function timerMode(entry: number): TimerMode {
-  switch (entry & localApicTimerMode.mask) {
-    case localApicTimerMode.tscDeadline:
-      return "tsc-deadline";
-    case localApicTimerMode.periodic:
-      return "periodic";
-    default:
-      return "one-shot";
-  }
-}
 
 /** What of the timer is saved; see {@link localApicState}. */
 export interface ApicTimerState {
@@ -41,7 +26,7 @@ export class ApicTimer {
   readonly #clock: VirtualClock;
   readonly #timer: Timer;
   readonly #fire: () => void;
-  #mode: TimerMode = "one-shot";
+  #mode: LocalApicTimerMode = "one-shot";
   #divideConfiguration = 0;
   #initialCount = 0;
   #tscDeadline = 0n;
@@ -61,12 +46,12 @@ export class ApicTimer {
     this.#timer.disarm();
   }
 
-  get mode(): TimerMode {
+  get mode(): LocalApicTimerMode {
     return this.#mode;
   }
 
   /** Going to or from TSC-deadline mode disarms the timer; between the other two it goes on. */
-  set mode(mode: TimerMode) {
+  set mode(mode: LocalApicTimerMode) {
     if (mode === this.#mode) {
       return;
     }
@@ -151,7 +136,7 @@ export class ApicTimer {
     };
   }
 
-  restore(state: ApicTimerState, mode: TimerMode): void {
+  restore(state: ApicTimerState, mode: LocalApicTimerMode): void {
     this.#mode = mode;
     this.#divideConfiguration = state.divideConfiguration;
     this.#initialCount = state.initialCount;

@@ -11,6 +11,7 @@ import {
   type LocalApicState,
   localApicProblem,
   localApicState,
+  localApicTimerMode,
   localVectors,
   type ProcessorEvent,
   localApicRegister as register,
@@ -19,7 +20,7 @@ import {
 import { deviceErrors } from "../errors.ts";
 import { Properties } from "../properties.ts";
 import { stateCheckpoint } from "../state-checkpoint.ts";
-import { ApicTimer, timerMode } from "./apic-timer.ts";
+import { ApicTimer } from "./apic-timer.ts";
 import { isDestination, x2apicLogicalId } from "./destination.ts";
 import { decodeCommand, writableCommand } from "./interrupt-command.ts";
 import { errorStatus, localVector, msr, spurious, vectorTable, version } from "./registers.ts";
@@ -444,7 +445,7 @@ class ProcessorApic implements Device, LocalApic {
     const { writable } = localVectors[index] ?? { writable: 0 };
     this.#localVectors[index] = (value & writable) | (this.#softwareEnabled() ? 0 : masked);
     if (index === vectorTable.timer) {
-      this.#timer.mode = timerMode(value);
+      this.#timer.mode = localApicTimerMode(value);
     }
     this.#update();
   }
@@ -590,7 +591,7 @@ class ProcessorApic implements Device, LocalApic {
     this.#errors = state.errors;
     this.#command = state.command;
     this.#localVectors = [...state.localVectors];
-    this.#timer.restore(state, timerMode(state.localVectors[vectorTable.timer] ?? masked));
+    this.#timer.restore(state, localApicTimerMode(state.localVectors[vectorTable.timer] ?? masked));
     this.#externalPending = state.externalPending;
     this.#nmiPending = state.nmiPending;
     this.#initPending = state.initPending;
