@@ -1,7 +1,7 @@
 # Several processors: found through ACPI, started by INIT and start-up interrupts, each through real and protected mode to long
 # mode. Then they count under LOCK and under a spin lock, answer interprocessor interrupts, forget a translation, execute what
 # another processor has changed, pass messages through memory, take an NMI, and one of them is started anew.
-# Intel SDM Vol. 3A §8.1.3, §8.2, §9.4, §11.6; ACPI §5.2.12. It wants four processors with APIC identities below 8.
+# Intel SDM Vol. 3A §8.1.3, §8.2, §9.4, §11.6; ACPI §5.2.12. It wants 2 to 16 processors whose APICs have the identities from 0 on.
 #
 # Processors that have nothing to do halt. `call on_others` gives them a routine, and `call finished` waits for them.
 
@@ -10,7 +10,7 @@
 .include "waiting64.inc"
 
 .equ TRAMPOLINE, 0x8000         # where a start-up interrupt with vector 8 begins
-.equ CAPACITY, 8
+.equ CAPACITY, 16
 .equ STACK_SIZE, 4096
 .equ WORK, 0x60                 # vectors
 .equ ANSWER, 0x61
@@ -21,6 +21,7 @@
 .equ SPIN_ROUNDS, 200
 .equ MESSAGES, 200
 .equ FRAME, 0x00800000
+.equ LOGICAL, 0x0c              # logical identities 2 and 3
 
 # EAX = identity of this processor's local APIC.
 .macro identity
@@ -34,6 +35,18 @@
     pause
     cmp dword ptr [\variable], \value
     jne 995b
+.endm
+# The same for the number of processors besides this one, or of another set. Changes EAX.
+.macro until_each variable, count=others
+    mov eax, [\count]
+    until \variable, eax
+.endm
+# EBX = an identity, or the last one if there are not so many processors. Changes EAX.
+.macro last_up_to highest
+    mov ebx, \highest
+    bsr eax, [listed]
+    cmp eax, ebx
+    cmovb ebx, eax
 .endm
 
 main64:
@@ -70,8 +83,16 @@ main64:
     cmp ebx, CAPACITY
     jb 1b
     mov eax, [online]
+    mov [others], eax
+    inc eax
+    mov [everybody], eax
+    mov eax, [others]
     observe64 online, rax
     mov eax, [present]
+    bt eax, 2
+    adc dword ptr [in_logical], 0
+    bt eax, 3
+    adc dword ptr [in_logical], 0
     observe64 present, rax
     mov rax, [started_segments]
     observe64 started.segments, rax
@@ -154,23 +175,25 @@ interrupts:
     # To all others; each answers with a vector of its own.
     mov dword ptr [r13 + APIC_ICR], 0xc4000 + ANSWER
 1:  call let_in
-    cmp dword ptr [answers], 3
+    mov eax, [others]
+    cmp [answers], eax
     jne 1b
     mov eax, [answer_bits]
     observe64 answers, rax
     # To all, itself included.
     mov dword ptr [r13 + APIC_ICR], 0x84000 + MARK
 2:  call let_in
-    cmp dword ptr [marks], 4
+    mov eax, [everybody]
+    cmp [marks], eax
     jne 2b
     mov eax, [mark_bits]
     observe64 to_all, rax
     # To some, by their logical identities; to one, by its physical one.
     mov dword ptr [marks], 0
     mov dword ptr [mark_bits], 0
-    mov dword ptr [r13 + APIC_ICR_HIGH], 0x0c000000
+    mov dword ptr [r13 + APIC_ICR_HIGH], LOGICAL << 24
     mov dword ptr [r13 + APIC_ICR], 0x4800 + MARK
-    until marks, 2
+    until_each marks, in_logical
     mov eax, offset nothing
     call on_others              # who had one more would have taken it
     call finished
@@ -178,7 +201,9 @@ interrupts:
     observe64 to_logical, rax
     mov dword ptr [marks], 0
     mov dword ptr [mark_bits], 0
-    mov dword ptr [r13 + APIC_ICR_HIGH], 0x02000000
+    last_up_to 2
+    shl ebx, 24
+    mov [r13 + APIC_ICR_HIGH], ebx
     mov dword ptr [r13 + APIC_ICR], 0x4000 + MARK
     until marks, 1
     mov eax, offset nothing
@@ -188,7 +213,7 @@ interrupts:
     observe64 to_physical, rax
     # NMI to all others, which halt.
     mov dword ptr [r13 + APIC_ICR], 0xc4400
-    until nmis, 3
+    until_each nmis
     mov eax, [nmis]
     observe64 nmi, rax
     ret
@@ -210,7 +235,7 @@ shootdown:
     mov qword ptr [scratch_table], FRAME + 0x1000 + 3
     invlpg [SCRATCH]
     mov dword ptr [r13 + APIC_ICR], 0xc4000 + SHOOTDOWN
-    until forgotten, 3
+    until_each forgotten
     mov eax, offset read_page
     call on_others
     call read_page
@@ -297,7 +322,7 @@ reply:
 # INIT takes a processor out of whatever it does; a start-up interrupt begins anew.
 restart:
     mov dword ptr [present], 0
-    mov ebx, 3
+    last_up_to 3
     call start_processor
     mov eax, [online]
     observe64 restarted.online, rax
@@ -342,7 +367,7 @@ on_others:
     mov dword ptr [r13 + APIC_ICR], 0xc4000 + WORK
     ret
 finished:
-    until done, 3
+    until_each done
     ret
 
 # RSDP from the PVH start information, then RSDT or XSDT, then the MADT's local APICs that are enabled.
@@ -527,6 +552,9 @@ routine: .quad 0
 started_segments: .quad 0
 listed: .long 0
 boot_identity: .long 0
+others: .long 0
+everybody: .long 0
+in_logical: .long 0
 present: .long 0
 online: .long 0
 started_modes: .long 0

@@ -93,9 +93,17 @@ export function guestProgramNeeds(name: GuestProgram): GuestProgramNeeds {
   return { processors: 1, memory: "64M", ...needs[name] };
 }
 
-/** What a guest program prints on COM1 on a real processor, up to and with `end`. */
-export function expectedObservations(name: ObservingProgram): string {
-  return readFileSync(join(folder, "expected", `${name}.txt`), "utf8");
+/** Other numbers of vCPUs with which `smp-start` is tried, and for which there are records of what it prints. */
+export const otherProcessorCounts = [2, 8, 16] as const;
+
+/**
+ * What a guest program prints on COM1 on a real processor, up to and with `end`.
+ *
+ * @param processors - one of {@link otherProcessorCounts} for `smp-start`; what the program needs unless given.
+ */
+export function expectedObservations(name: ObservingProgram, processors = guestProgramNeeds(name).processors): string {
+  const suffix = processors === guestProgramNeeds(name).processors ? "" : `-${processors}`;
+  return readFileSync(join(folder, "expected", `${name}${suffix}.txt`), "utf8");
 }
 
 /** Programs for a Linux guest, in C; each is `linux/NAME.c`. They run on the host as well. */

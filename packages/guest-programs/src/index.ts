@@ -14,4 +14,5 @@ export {
   type LinuxProgram,
   type ObservingProgram,
   observingPrograms,
+  otherProcessorCounts,
 } from "./build.ts";

@@ -1,4 +1,4 @@
-import { guestProgramNeeds } from "@cpr/guest-programs";
+import { guestProgramNeeds, otherProcessorCounts } from "@cpr/guest-programs";
 import { describe, it } from "vitest";
 import { programHosts, programRun } from "./program-run.ts";
 
@@ -13,6 +13,13 @@ for (const { name: host, options, programs } of programHosts) {
           run.ring();
         }
         await run.expectObservations(process);
+      });
+    }
+
+    for (const processors of otherProcessorCounts) {
+      it(`observes in smp-start with ${processors} vCPUs what as many processors do`, async () => {
+        const run = programRun("smp-start", { processors });
+        await run.expectObservations(run.start(...options));
       });
     }
 

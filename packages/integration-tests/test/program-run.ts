@@ -1,5 +1,5 @@
 import { existsSync, readFileSync } from "node:fs";
-import { type ObservingProgram, observingPrograms } from "@cpr/guest-programs";
+import { type GuestProgramNeeds, type ObservingProgram, observingPrograms } from "@cpr/guest-programs";
 import { onTestFinished } from "vitest";
 import { GuestProgramRun } from "../../../tools/guest-program-run.ts";
 
@@ -47,8 +47,8 @@ export const programHosts: readonly ProgramHost[] = [
 ];
 
 /** A run of a program that is gone when the test ends. */
-export function programRun(name: ObservingProgram): GuestProgramRun {
-  const run = new GuestProgramRun(name);
+export function programRun(name: ObservingProgram, needs?: Partial<GuestProgramNeeds>): GuestProgramRun {
+  const run = new GuestProgramRun(name, needs);
   onTestFinished(() => run[Symbol.dispose]());
   return run;
 }
