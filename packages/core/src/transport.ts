@@ -9,6 +9,8 @@ export interface TransportSupports {
   readonly stores: boolean;
   /** Sinks and sources take positions, so the stream's layout may have holes and be read out of order. */
   readonly seekable: boolean;
+  /** Threads can read and write at positions, through descriptors of their own. Only what is `seekable` can be. */
+  readonly parallel: boolean;
   /** Open file descriptors travel with the bytes. */
   readonly passesDescriptors: boolean;
 }
@@ -28,12 +30,39 @@ export interface Abortable {
   readonly signal?: AbortSignal;
 }
 
+/** Options of a channel. */
+export interface ChannelOptions {
+  /**
+   * Bytes bypass the host's page cache (open(2) O_DIRECT). Positions in the file, lengths and addresses are multiples of
+   * the page size then.
+   */
+  readonly direct: boolean;
+}
+
+/** A descriptor through which a thread of its own reads or writes at positions of a stream: pread(2), pwrite(2). */
+export interface TransportChannel {
+  readonly descriptor: number;
+  /** Where in the file the stream begins, in bytes. */
+  readonly start: number;
+  /** The transport's error for what a read or write through {@link descriptor} threw. */
+  failure(cause: NodeJS.ErrnoException): Error;
+  /** Closes the descriptor. What was written is part of the stream. */
+  close(): Promise<void>;
+}
+
 /** Takes a migration stream. Nothing that it replaces is touched before {@link commit}. */
 export interface TransportSink {
   /** Appends bytes. The buffer may be reused when the promise is fulfilled. */
   write(bytes: Uint8Array): Promise<void>;
   /** Writes bytes at a position counted from the start of the stream. Only if `supports.seekable`. */
   writeAt?(position: number, bytes: Uint8Array): Promise<void>;
+  /**
+   * Opens another way to write at positions. Only if `supports.parallel`. All channels are closed before
+   * {@link commit}, which makes what they wrote durable too, or before {@link abort}.
+   *
+   * @throws {CprError} if a channel of this kind cannot be had; details carry `uri`.
+   */
+  openChannel?(options: ChannelOptions): Promise<TransportChannel>;
   /**
    * Makes the stream durable and visible under its name: when the promise is fulfilled, it survives a crash of the
    * host as far as the transport can tell.
@@ -49,6 +78,12 @@ export interface TransportSource {
   read(buffer: Uint8Array): Promise<number>;
   /** Fills the buffer from a position. Only if `supports.seekable`. */
   readAt?(position: number, buffer: Uint8Array): Promise<number>;
+  /**
+   * Opens another way to read at positions. Only if `supports.parallel`. All channels are closed before {@link close}.
+   *
+   * @throws {CprError} if a channel of this kind cannot be had; details carry `uri`.
+   */
+  openChannel?(options: ChannelOptions): Promise<TransportChannel>;
   /**
    * Releases the source.
    *

@@ -27,7 +27,7 @@ const record = (name: string, provides: PluginManifest["provides"], api = 1): Pl
 function transport(scheme: string, log: string[] = []): Constructor<Transport> {
   return class {
     readonly scheme = scheme;
-    readonly supports = { stores: true, seekable: true, passesDescriptors: false };
+    readonly supports = { stores: true, seekable: true, parallel: false, passesDescriptors: false };
     constructor() {
       log.push(`made ${scheme}`);
     }

@@ -4,7 +4,7 @@ import { CprRebootMode } from "../src/index.ts";
 
 const plan = (change: Partial<MigrationPlan> = {}): MigrationPlan => ({
   uri: { text: "file:vm.state", scheme: "file", rest: "vm.state" },
-  transport: { stores: true, seekable: true, passesDescriptors: false },
+  transport: { stores: true, seekable: true, parallel: false, passesDescriptors: false },
   capabilities: new Set(["x-ignore-shared"]),
   runState: "running",
   memory: [],
@@ -34,7 +34,7 @@ describe("the mode cpr-reboot", () => {
 
   it("refuses a transport that streams, whatever its name, says why, and what to use instead", () => {
     const uri = { text: "pigeon:home", scheme: "pigeon", rest: "home" };
-    const transport = { stores: false, seekable: false, passesDescriptors: false };
+    const transport = { stores: false, seekable: false, parallel: false, passesDescriptors: false };
     for (const refusals of [
       mode.judgeOutgoing(plan({ uri, transport })),
       mode.judgeIncoming(plan({ uri, transport })),

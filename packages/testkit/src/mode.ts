@@ -117,7 +117,7 @@ function memorySupports(): MemorySupports[] {
 /** All kinds of transports, run states, capabilities and memory, each with each. */
 function plans(): MigrationPlan[] {
   const transports: TransportSupports[] = truth.flatMap((stores) =>
-    truth.map((seekable) => ({ stores, seekable, passesDescriptors: false })),
+    truth.map((seekable) => ({ stores, seekable, parallel: false, passesDescriptors: false })),
   );
   const runStates: RunState[] = ["running", "paused", "suspended", "prelaunch", "inmigrate", "postmigrate", "shutdown"];
   return transports.flatMap((transport) =>

@@ -23,8 +23,17 @@
  * @packageDocumentation
  */
 import assert from "node:assert/strict";
+import { readSync, writeSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
-import { type Abortable, isCprError, type Transport, type TransportSink, type TransportSource } from "@cpr/core";
+import {
+  type Abortable,
+  isCprError,
+  type Transport,
+  type TransportChannel,
+  type TransportSink,
+  type TransportSource,
+  type TransportSupports,
+} from "@cpr/core";
 import { CaseList, type ComplianceCase, registerCases } from "./compliance-case.ts";
 import { equalBytes, pseudoRandomBytes, rejectsWithAbortError, rejectsWithCprError, within } from "./expectations.ts";
 import { transportUri } from "./fakes/transport-uri.ts";
@@ -77,9 +86,10 @@ export function transportCases(fixture: TransportFixture): readonly ComplianceCa
       assert.deepEqual(other.supports, supports);
       assert.equal(other.scheme, scheme);
       assert.match(scheme, /^[a-z][a-z0-9+.-]*$/);
-      for (const name of ["stores", "seekable", "passesDescriptors"] as const) {
+      for (const name of ["stores", "seekable", "parallel", "passesDescriptors"] as const) {
         assert.equal(typeof supports[name], "boolean", `supports.${name}`);
       }
+      assert.ok(supports.seekable || !supports.parallel, "what is parallel is seekable");
     })
     .add("gives a fixture its own scheme", async () => {
       const place = await fixture.place();
@@ -275,6 +285,7 @@ export function transportCases(fixture: TransportFixture): readonly ComplianceCa
       assert.deepEqual([...received], [1, 2, 3, 4, 5, 6]);
     }),
   );
+  addChannelCases(list, inPlace, supports);
   return list.cases;
 }
 
@@ -415,6 +426,115 @@ function addStreamingCases(list: CaseList, inPlace: InPlace): void {
         }
       }),
     );
+}
+
+/** Cases of a transport whose streams are read and written by several threads at once. */
+function addChannelCases(list: CaseList, inPlace: InPlace, { parallel }: TransportSupports): void {
+  const open = async (end: TransportSink | TransportSource, direct = false): Promise<TransportChannel> => {
+    assert.ok(end.openChannel !== undefined, "openChannel");
+    return end.openChannel({ direct });
+  };
+
+  list.add(
+    `has channels ${parallel ? "as it states" : "in neither sinks nor sources, as it states"}`,
+    inPlace(async (place, transport) => {
+      await transfer(
+        transport,
+        place,
+        async (sink) => {
+          assert.equal(sink.openChannel !== undefined, parallel, "openChannel of a sink");
+        },
+        async (source) => {
+          assert.equal(source.openChannel !== undefined, parallel, "openChannel of a source");
+          return readToEnd(source);
+        },
+      );
+    }),
+  );
+  list.addIf(
+    parallel,
+    "carries what is written through channels, and shows it to channels",
+    inPlace(async (place, transport) => {
+      const head = pseudoRandomBytes(1000, 1);
+      const pieces = [pseudoRandomBytes(5000, 2), pseudoRandomBytes(70_000, 3)] as const;
+      const positions = [mebibyte + 4096, 3 * mebibyte] as const;
+      const whole = new Uint8Array(positions[1] + pieces[1].length);
+      whole.set(head);
+      whole.set(pieces[0], positions[0]);
+      whole.set(pieces[1], positions[1]);
+      await transfer(
+        transport,
+        place,
+        async (sink) => {
+          const channels = [await open(sink), await open(sink)] as const;
+          writeSync(channels[1].descriptor, pieces[1], 0, pieces[1].length, channels[1].start + positions[1]);
+          await sink.write(head);
+          writeSync(channels[0].descriptor, pieces[0], 0, pieces[0].length, channels[0].start + positions[0]);
+          await Promise.all(channels.map((channel) => channel.close()));
+        },
+        async (source) => {
+          const channels = [await open(source), await open(source)] as const;
+          for (const [index, { descriptor, start }] of channels.entries()) {
+            const buffer = new Uint8Array((pieces[index] as Uint8Array).length);
+            const count = readSync(descriptor, buffer, 0, buffer.length, start + (positions[index] as number));
+            assert.equal(count, buffer.length, `what channel ${index} read`);
+            equalBytes(buffer, pieces[index] as Uint8Array, `what channel ${index} read`);
+          }
+          await Promise.all(channels.map((channel) => channel.close()));
+          const all = await readToEnd(source);
+          equalBytes(all, whole, "the whole");
+          return all;
+        },
+      );
+    }),
+  );
+  list.addIf(
+    parallel,
+    "gives channels that bypass the page cache, or says why not and tells the URI",
+    inPlace(async (place, transport) => {
+      const tryDirect = async (end: TransportSink | TransportSource, uri: string) => {
+        try {
+          await (await open(end, true)).close();
+        } catch (error) {
+          assert.ok(isCprError(error), `expected a CprError, got ${String(error)}`);
+          assert.equal(error.details.uri, uri);
+        }
+      };
+      await transfer(
+        transport,
+        place,
+        (sink) => tryDirect(sink, place.outgoing),
+        async (source) => {
+          await tryDirect(source, place.incoming);
+          return readToEnd(source);
+        },
+      );
+    }),
+  );
+  list.addIf(
+    parallel,
+    "has an error of its own for what fails in a channel",
+    inPlace(async (place, transport) => {
+      const cause = Object.assign(new Error("EIO: i/o error, write"), { code: "EIO", errno: -5, syscall: "write" });
+      const check = async (end: TransportSink | TransportSource, uri: string) => {
+        const channel = await open(end);
+        const error = channel.failure(cause);
+        await channel.close();
+        assert.ok(isCprError(error), `expected a CprError, got ${String(error)}`);
+        assert.equal(error.details.uri, uri);
+        assert.equal(error.cause, cause);
+      };
+      await transfer(
+        transport,
+        place,
+        (sink) => check(sink, place.outgoing),
+        async (source) => {
+          await check(source, place.incoming);
+          return readToEnd(source);
+        },
+      );
+    }),
+  );
 }
 
 /** Registers the suite of the `Transport` contract. */

@@ -1,5 +1,17 @@
-import type { Abortable, TransportSink, TransportUri } from "@cpr/core";
-import { describe, expect, test } from "vitest";
+import { randomUUID } from "node:crypto";
+import { closeSync, openSync, readFileSync, unlinkSync, writeSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import {
+  type Abortable,
+  CprError,
+  type TransportChannel,
+  type TransportSink,
+  type TransportSource,
+  type TransportSupports,
+  type TransportUri,
+} from "@cpr/core";
+import { afterEach, describe, expect, test } from "vitest";
 import { patience } from "../src/expectations.ts";
 import { MemoryTransport, PipeTransport } from "../src/fakes.ts";
 import { type TransportFixture, transportCases, transportCompliance } from "../src/transport.ts";
@@ -41,7 +53,7 @@ function withSink(
   return class extends MemoryTransport {
     override async openSink(uri: TransportUri, options?: Abortable): Promise<TransportSink> {
       const sink = await super.openSink(uri, options);
-      const original: Required<TransportSink> = {
+      const original: Required<Omit<TransportSink, "openChannel">> = {
         write: (bytes) => sink.write(bytes),
         writeAt: (position, bytes) => sink.writeAt?.(position, bytes) ?? Promise.resolve(),
         commit: () => sink.commit(),
@@ -51,6 +63,93 @@ function withSink(
     }
   };
 }
+
+/** Descriptors that the fake below has opened: a case that fails closes none. */
+const descriptors = new Set<number>();
+
+afterEach(() => {
+  for (const descriptor of descriptors) closeSync(descriptor);
+  descriptors.clear();
+});
+
+function openFile(path: string, flags: string): number {
+  const descriptor = openSync(path, flags);
+  descriptors.add(descriptor);
+  return descriptor;
+}
+
+async function closeFile(descriptor: number): Promise<void> {
+  if (descriptors.delete(descriptor)) closeSync(descriptor);
+}
+
+/** A file without a name. */
+function scratchFile(): number {
+  const path = join(tmpdir(), `cpr-testkit-${randomUUID()}`);
+  const descriptor = openFile(path, "wx+");
+  unlinkSync(path);
+  return descriptor;
+}
+
+/** A memory transport whose streams are in files while they are written and read, so that it has channels. */
+class ScratchTransport extends MemoryTransport {
+  override readonly supports: TransportSupports = {
+    stores: true,
+    seekable: true,
+    parallel: true,
+    passesDescriptors: false,
+  };
+
+  override async openSink(uri: TransportUri, options?: Abortable): Promise<TransportSink> {
+    const sink = await super.openSink(uri, options);
+    const file = scratchFile();
+    let position = 0;
+    const writeAt = async (at: number, bytes: Uint8Array) => {
+      writeSync(file, bytes, 0, bytes.length, at);
+    };
+    return {
+      writeAt,
+      write: async (bytes) => {
+        await writeAt(position, bytes);
+        position += bytes.length;
+      },
+      commit: async () => {
+        await sink.write(readFileSync(`/proc/self/fd/${file}`));
+        await sink.commit();
+        await closeFile(file);
+      },
+      abort: async () => {
+        await sink.abort();
+        await closeFile(file);
+      },
+      openChannel: () => this.channel(file, uri),
+    };
+  }
+
+  override async openSource(uri: TransportUri, options?: Abortable): Promise<TransportSource> {
+    const source = await super.openSource(uri, options);
+    const file = scratchFile();
+    writeSync(file, this.streams.get(uri.rest) as Uint8Array);
+    return {
+      read: (buffer) => source.read(buffer),
+      readAt: (position, buffer) => source.readAt?.(position, buffer) ?? Promise.resolve(0),
+      close: () => closeFile(file),
+      openChannel: () => this.channel(file, uri),
+    };
+  }
+
+  /** Another descriptor of a file. */
+  async channel(file: number, { text }: TransportUri): Promise<TransportChannel> {
+    const descriptor = openFile(`/proc/self/fd/${file}`, "r+");
+    return {
+      descriptor,
+      start: 0,
+      failure: (cause) => new CprError("ERR_CPR_SCRATCH", "host", "it failed", { cause, details: { uri: text } }),
+      close: () => closeFile(descriptor),
+    };
+  }
+}
+
+transportCompliance({ ...memoryFixture(() => new ScratchTransport()), name: "scratch" });
 
 const carrying = (...labels: string[]) => labels.map((label) => `carries ${label}, cut up in any way`);
 
@@ -192,7 +291,55 @@ const broken: Record<string, { readonly transport: new () => MemoryTransport; re
   },
 };
 
+const channelCase = "carries what is written through channels, and shows it to channels";
+
+const brokenChannels: Record<string, { readonly transport: new () => MemoryTransport; readonly noticedBy: string[] }> =
+  {
+    "promises channels that it does not have": {
+      transport: class extends MemoryTransport {
+        override readonly supports = new ScratchTransport().supports;
+      },
+      noticedBy: [
+        "has channels as it states",
+        channelCase,
+        "gives channels that bypass the page cache, or says why not and tells the URI",
+        "has an error of its own for what fails in a channel",
+      ],
+    },
+    "tells a wrong start of the stream": {
+      transport: class extends ScratchTransport {
+        override async channel(file: number, uri: TransportUri) {
+          return { ...(await super.channel(file, uri)), start: 4096 };
+        }
+      },
+      noticedBy: [channelCase],
+    },
+    "has channels to another file": {
+      transport: class extends ScratchTransport {
+        override async channel(_file: number, uri: TransportUri) {
+          return super.channel(scratchFile(), uri);
+        }
+      },
+      noticedBy: [channelCase],
+    },
+    "hands on the system's error": {
+      transport: class extends ScratchTransport {
+        override async channel(file: number, uri: TransportUri) {
+          return { ...(await super.channel(file, uri)), failure: (cause: Error) => cause as CprError };
+        }
+      },
+      noticedBy: ["has an error of its own for what fails in a channel"],
+    },
+  };
+
 describe("the transport suite", () => {
+  test.each(Object.entries(brokenChannels))(
+    "notices a transport that %s",
+    async (_label, { transport: Broken, noticedBy }) => {
+      expect(await failingCases(transportCases(memoryFixture(() => new Broken())))).toEqual(noticedBy);
+    },
+  );
+
   test.each(Object.entries(broken))("notices a transport that %s", async (_label, { transport: Broken, noticedBy }) => {
     expect(await failingCases(transportCases(memoryFixture(() => new Broken())))).toEqual(noticedBy);
   });

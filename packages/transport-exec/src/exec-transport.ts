@@ -12,7 +12,7 @@ import { execErrors } from "./errors.ts";
 @injectable()
 export class ExecTransport implements Transport {
   readonly scheme = "exec";
-  readonly supports = { stores: true, seekable: false, passesDescriptors: false } as const;
+  readonly supports = { stores: true, seekable: false, parallel: false, passesDescriptors: false } as const;
 
   async openSink(uri: TransportUri, { signal }: Abortable = {}): Promise<TransportSink> {
     signal?.throwIfAborted();

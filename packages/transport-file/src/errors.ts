@@ -21,6 +21,12 @@ export const fileErrors = defineErrors({
     when: "A checkpoint file cannot be opened or created.",
     message: ({ path, reason }) => `Could not open '${path}': ${reason}`,
   }),
+  ERR_CPR_FILE_DIRECT: defineError<FileFailure>({
+    category: "host",
+    when: "A checkpoint file cannot be opened with O_DIRECT, which `direct-io` asks for.",
+    message: ({ path, reason }) => `Could not open '${path}': ${reason}`,
+    hint: () => "Switch direct-io off, or choose a file on another file system.",
+  }),
   ERR_CPR_FILE_WRITE: defineError<FileFailure>({
     category: "host",
     when: "A checkpoint file cannot be written or made durable; what stood there before is intact.",
@@ -53,7 +59,7 @@ const reasons: Readonly<Record<string, string>> = {
 };
 
 /** One of the functions that make an error about a file. */
-type FileErrorFactory = typeof fileErrors.ERR_CPR_FILE_OPEN;
+export type FileErrorFactory = typeof fileErrors.ERR_CPR_FILE_OPEN;
 
 /** Turns what a file operation threw into an error of the table. */
 export function fileError(factory: FileErrorFactory, uri: string, path: string, cause: unknown): Error {

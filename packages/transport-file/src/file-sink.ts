@@ -1,8 +1,9 @@
 import { constants, type Stats } from "node:fs";
 import { type FileHandle, open, realpath, rename, stat, unlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import type { TransportSink } from "@cpr/core";
+import type { ChannelOptions, TransportChannel, TransportSink } from "@cpr/core";
 import { fileError, fileErrors } from "./errors.ts";
+import { openFileChannel } from "./file-channel.ts";
 import type { FileLocation } from "./file-uri.ts";
 
 /** A checkpoint holds all that the guest knows: nobody but the owner may read it (QEMU does the same). */
@@ -85,6 +86,19 @@ export class FileSink implements TransportSink {
     this.#signal?.throwIfAborted();
   }
 
+  async openChannel({ direct }: ChannelOptions): Promise<TransportChannel> {
+    this.#signal?.throwIfAborted();
+    const { handle, start } = this.#target;
+    return openFileChannel(handle, {
+      flags: constants.O_WRONLY,
+      direct,
+      start: start ?? 0,
+      uri: this.#uri,
+      path: this.#path,
+      failed: fileErrors.ERR_CPR_FILE_WRITE,
+    });
+  }
+
   async commit(): Promise<void> {
     this.#signal?.throwIfAborted();
     if (this.#state !== "open") {
@@ -130,7 +144,6 @@ async function openBeside(path: string, offset: number, present: Stats | undefin
   const discard = () => unlink(temporary).catch(ignoreAbsence);
   try {
     if (present !== undefined) {
-      await handle.chmod(present.mode & 0o7777);
       await copyStart(path, handle, Math.min(offset, present.size));
     }
     if (offset > 0) {
@@ -145,6 +158,10 @@ async function openBeside(path: string, offset: number, present: Stats | undefin
     handle,
     start: offset,
     publish: async () => {
+      if (present !== undefined) {
+        // Only now: it may forbid the opening of channels.
+        await handle.chmod(present.mode & 0o7777);
+      }
       await rename(temporary, path);
       // The new name is durable only when the folder is.
       const directory = await open(folder, constants.O_RDONLY | constants.O_DIRECTORY);

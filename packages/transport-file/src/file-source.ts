@@ -1,6 +1,8 @@
+import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
-import type { TransportSource } from "@cpr/core";
+import type { ChannelOptions, TransportChannel, TransportSource } from "@cpr/core";
 import { fileError, fileErrors } from "./errors.ts";
+import { openFileChannel } from "./file-channel.ts";
 import { checkKind } from "./file-sink.ts";
 import type { FileLocation } from "./file-uri.ts";
 
@@ -72,6 +74,18 @@ export class FileSource implements TransportSource {
       throw fileError(fileErrors.ERR_CPR_FILE_READ, this.#uri, this.#path, error);
     }
     return done;
+  }
+
+  async openChannel({ direct }: ChannelOptions): Promise<TransportChannel> {
+    this.#signal?.throwIfAborted();
+    return openFileChannel(this.#handle, {
+      flags: constants.O_RDONLY,
+      direct,
+      start: this.#start ?? 0,
+      uri: this.#uri,
+      path: this.#path,
+      failed: fileErrors.ERR_CPR_FILE_READ,
+    });
   }
 
   async close(): Promise<void> {

@@ -13,7 +13,7 @@ import { parseFileUri } from "./file-uri.ts";
 @injectable()
 export class FileTransport implements Transport {
   readonly scheme = "file";
-  readonly supports = { stores: true, seekable: true, passesDescriptors: false } as const;
+  readonly supports = { stores: true, seekable: true, parallel: true, passesDescriptors: false } as const;
 
   async openSink(uri: TransportUri, { signal }: Abortable = {}): Promise<TransportSink> {
     signal?.throwIfAborted();

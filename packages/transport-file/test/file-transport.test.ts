@@ -1,3 +1,4 @@
+import { readFileSync, writeSync } from "node:fs";
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -68,6 +69,71 @@ describe("file:PATH,offset=N", () => {
     expect(await readFile(path, "latin1")).toBe("header");
     await send(`file:${path},offset=4096`);
     expect(await readFile(path, "latin1")).toBe(`${"header".padEnd(4096, "\0")}a stream`);
+  });
+});
+
+describe("channels", () => {
+  it("begin where the stream begins", async () => {
+    const uri = transportUri(`file:${path},offset=8192`);
+    const sink = await transport.openSink(uri);
+    const channel = await sink.openChannel?.({ direct: false });
+    expect(channel?.start).toBe(8192);
+    await channel?.close();
+    await sink.commit();
+    const source = await transport.openSource(uri);
+    const other = await source.openChannel?.({ direct: false });
+    expect(other?.start).toBe(8192);
+    await other?.close();
+    await source.close();
+  });
+
+  it("are of the file that was opened, also when its name belongs to another one", async () => {
+    await send(`file:${path}`);
+    const source = await transport.openSource(transportUri(`file:${path}`));
+    await send(`file:${path}`, new TextEncoder().encode("another stream"));
+    const channel = await source.openChannel?.({ direct: false });
+    expect(readFileSync(channel?.descriptor as number, "latin1")).toBe("a stream");
+    await channel?.close();
+    await source.close();
+  });
+
+  it("can be opened of a file that will replace one that nobody may write to", async () => {
+    await writeFile(path, "old", { mode: 0o400 });
+    const sink = await transport.openSink(transportUri(`file:${path}`));
+    const channel = await sink.openChannel?.({ direct: false });
+    writeSync(channel?.descriptor as number, "a stream", 0);
+    await channel?.close();
+    await sink.commit();
+    expect(await readFile(path, "latin1")).toBe("a stream");
+    expect((await stat(path)).mode & 0o777).toBe(0o400);
+  });
+
+  it("that bypass the page cache are refused where that cannot be", async () => {
+    const uri = "file:/dev/null";
+    const sink = await transport.openSink(transportUri(uri));
+    await expect(sink.openChannel?.({ direct: true })).rejects.toMatchObject({
+      code: "ERR_CPR_FILE_DIRECT",
+      message: "Could not open '/dev/null': filesystem does not support O_DIRECT",
+      details: { uri },
+    });
+    await sink.abort();
+  });
+
+  it("tell why a write failed as the sink does", async () => {
+    const sink = await transport.openSink(transportUri("file:/dev/full"));
+    const channel = await sink.openChannel?.({ direct: false });
+    let cause: unknown;
+    try {
+      writeSync(channel?.descriptor as number, "a stream");
+    } catch (error) {
+      cause = error;
+    }
+    expect(channel?.failure(cause as NodeJS.ErrnoException)).toMatchObject({
+      code: "ERR_CPR_FILE_WRITE",
+      message: "Could not write '/dev/full': No space left on device",
+    });
+    await channel?.close();
+    await sink.abort();
   });
 });
 

@@ -6,7 +6,7 @@ import { SocketSink } from "./socket-sink.ts";
 import { SocketSource } from "./socket-source.ts";
 
 /** Sockets join two live processes: nothing comes to rest. */
-const supports = { stores: false, seekable: false, passesDescriptors: false } as const;
+const supports = { stores: false, seekable: false, parallel: false, passesDescriptors: false } as const;
 
 async function openSink(uri: TransportUri, address: SocketAddress, { signal }: Abortable): Promise<TransportSink> {
   signal?.throwIfAborted();

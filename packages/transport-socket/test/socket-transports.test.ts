@@ -5,7 +5,7 @@ import { TcpTransport, UnixTransport, VsockTransport } from "../src/index.ts";
 describe("socket transports", () => {
   it("know that they store nothing, which is how modes judge them", () => {
     for (const transport of [new TcpTransport(), new UnixTransport(), new VsockTransport()]) {
-      expect(transport.supports).toEqual({ stores: false, seekable: false, passesDescriptors: false });
+      expect(transport.supports).toEqual({ stores: false, seekable: false, parallel: false, passesDescriptors: false });
     }
   });
 

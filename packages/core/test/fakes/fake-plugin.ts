@@ -380,7 +380,12 @@ export const transportFaults: {
 
 class StoreTransport implements Transport {
   readonly scheme: string = "store";
-  readonly supports: Transport["supports"] = { stores: true, seekable: true, passesDescriptors: false };
+  readonly supports: Transport["supports"] = {
+    stores: true,
+    seekable: true,
+    parallel: false,
+    passesDescriptors: false,
+  };
 
   async openSink(uri: TransportUri, options: { signal?: AbortSignal } = {}): Promise<TransportSink> {
     options.signal?.throwIfAborted();
@@ -439,7 +444,7 @@ class StoreTransport implements Transport {
 /** Keeps streams, but they can be read only from start to end. */
 class PipeTransport extends StoreTransport {
   override readonly scheme = "pipe";
-  override readonly supports = { stores: true, seekable: false, passesDescriptors: false };
+  override readonly supports = { stores: true, seekable: false, parallel: false, passesDescriptors: false };
 }
 
 class KeepingMode implements MigrationMode {

@@ -4,6 +4,7 @@ import {
   type Transport,
   type TransportSink,
   type TransportSource,
+  type TransportSupports,
   type TransportUri,
 } from "@cpr/core";
 
@@ -18,7 +19,12 @@ export interface MemoryTransportOptions {
 /** Keeps streams in the memory of this process, under the names that follow `memory:`. */
 export class MemoryTransport implements Transport {
   readonly scheme = "memory";
-  readonly supports = { stores: true, seekable: true, passesDescriptors: false } as const;
+  readonly supports: TransportSupports = {
+    stores: true,
+    seekable: true,
+    parallel: false,
+    passesDescriptors: false,
+  };
   /** What has been committed, by name. A test may put streams here, or damage them. */
   readonly streams = new Map<string, Uint8Array>();
   readonly #options: MemoryTransportOptions;

@@ -13,7 +13,7 @@ const capacity = 65_536;
 /** Streams from a sink to a source in the same process, under the names that follow `pipe:`. It stores nothing. */
 export class PipeTransport implements Transport {
   readonly scheme = "pipe";
-  readonly supports = { stores: false, seekable: false, passesDescriptors: false } as const;
+  readonly supports = { stores: false, seekable: false, parallel: false, passesDescriptors: false } as const;
   readonly #listeners = new Map<string, (pipe: Pipe) => void>();
 
   async openSink(uri: TransportUri, options: Abortable = {}): Promise<TransportSink> {
