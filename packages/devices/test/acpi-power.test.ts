@@ -44,8 +44,20 @@ describe("acpi-power", () => {
     expect(read(0x600, 4)).toBe(0x0001_0000);
   });
 
-  it("switches off with sleep type 5 alone", () => {
+  it("sleeps with sleep type 1, and says after that it has woken, until the guest clears that", () => {
+    write(0x604, 1 << 10);
+    expect(context.requests).toEqual([]);
+    expect(read(0x600)).toBe(0);
     write(0x604, 0x2000 | (1 << 10));
+    expect(context.requests).toEqual(["suspend"]);
+    expect(read(0x600)).toBe(0x8000);
+    expect(asserted()).toBe(false);
+    write(0x600, 0x8000);
+    expect(read(0x600)).toBe(0);
+  });
+
+  it("switches off with sleep type 5, and ignores those that it does not have", () => {
+    write(0x604, 0x2000 | (3 << 10));
     write(0x604, 5 << 10);
     expect(context.requests).toEqual([]);
     write(0x604, 0x2000 | (5 << 10));

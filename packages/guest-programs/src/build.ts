@@ -36,7 +36,7 @@ export const observingPrograms = [
 export type ObservingProgram = (typeof observingPrograms)[number];
 
 /** Name of a guest program; each is `programs/NAME.S`. The others count for ever, are for measuring, or get lost. */
-export type GuestProgram = ObservingProgram | "counter" | "exits" | "loops" | "lost" | "spin";
+export type GuestProgram = ObservingProgram | "counter" | "exits" | "loops" | "lost" | "pages" | "spin";
 
 /**
  * Assembles a guest program, unless that was done since its sources last changed, and returns the path of the ELF file: it
@@ -87,6 +87,9 @@ const needs: Partial<Record<GuestProgram, Partial<GuestProgramNeeds>>> = {
   "smp-start": { processors: 4 },
   "high-memory": { memory: "3074M" },
 };
+
+/** The guest-physical addresses whose pages the program `pages` changes, from `start` to before `end`. */
+export const changingPages = { start: 0x100_0000, end: 0x200_0000 } as const;
 
 /** See {@link GuestProgramNeeds}. */
 export function guestProgramNeeds(name: GuestProgram): GuestProgramNeeds {

@@ -7,6 +7,7 @@
 export {
   buildGuestProgram,
   buildLinuxProgram,
+  changingPages,
   expectedObservations,
   type GuestProgram,
   type GuestProgramNeeds,

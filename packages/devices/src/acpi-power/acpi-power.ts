@@ -158,6 +158,10 @@ class AcpiPower implements Device, PowerButton {
     // Sleep types that the DSDT does not name have no effect.
     if (type === sleepType.softOff) {
       this.#request("shutdown");
+    } else if (type === sleepType.standby) {
+      // ACPI 6.5 §4.8.3.1.1: set when the system wakes. It sees nothing before that.
+      this.#status |= event.wake;
+      this.#request("suspend");
     }
   }
 

@@ -13,8 +13,8 @@ import {
   string,
 } from "./aml.ts";
 
-/** The sleep type that the power management hardware takes for soft off. */
-const softOff = 5;
+/** The sleep types that the power management hardware takes for standby, which keeps all there is, and for soft off. */
+const sleepType = { standby: 1, softOff: 5 } as const;
 
 /** Name of the device of a vCPU: C000, C001, … */
 function processorName(index: number): string {
@@ -22,7 +22,7 @@ function processorName(index: number): string {
 }
 
 /**
- * Code of the DSDT: how to switch off, the vCPUs, and the devices that a driver cannot find out for itself. There is no
+ * Code of the DSDT: how to sleep and to switch off, the vCPUs, and the devices that a driver cannot find out for itself. There is no
  * PCI bus. The power button is part of the fixed hardware.
  */
 export function differentiatedDefinitions(processorCount: number, serialCount: number): Aml {
@@ -42,7 +42,8 @@ export function differentiatedDefinitions(processorCount: number, serialCount: n
       ),
     );
   return [
-    ...name("_S5", packageOf(integer(softOff), integer(0), integer(0), integer(0))),
+    ...name("_S1", packageOf(integer(sleepType.standby), integer(0), integer(0), integer(0))),
+    ...name("_S5", packageOf(integer(sleepType.softOff), integer(0), integer(0), integer(0))),
     ...scope(
       "_SB",
       ...processors,
