@@ -6,6 +6,8 @@ import { GuestProgramRun } from "../../../tools/guest-program-run.ts";
 /** An execution backend with a CPU model, and the guest programs that it can run on this host. */
 export interface ProgramHost {
   readonly name: string;
+  /** Undefined: the backend's own. */
+  readonly processorModel: string | undefined;
   readonly options: readonly string[];
   readonly programs: readonly ObservingProgram[];
 }
@@ -34,11 +36,12 @@ if (!kernelHasKvm)
 
 /** The backends that guest programs are run on; the lab runs all programs on KVM, see `tools/lab/scenarios/guest-programs.ts`. */
 export const programHosts: readonly ProgramHost[] = [
-  { name: "interp", options: ["-accel", "interp"], programs: observingPrograms },
+  { name: "interp", processorModel: undefined, options: ["-accel", "interp"], programs: observingPrograms },
   ...(kernelHasKvm
     ? [
         {
           name: "kvm",
+          processorModel: "cpr64-v1",
           options: ["-accel", "kvm", "-cpu", "cpr64-v1"],
           programs: hasVirtualization ? observingPrograms : emulated,
         },
