@@ -16,7 +16,7 @@ import { readJson, type WorkspacePackage, workspacePackages } from "./workspace.
 const programs: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   "backend-interp": { "core-module": "./src/core-module.ts" },
   cli: { main: "./src/main.ts" },
-  core: { worker: "./src/machine-thread/worker.ts" },
+  core: { worker: "./src/machine-thread/worker.ts", "ram-copy": "./src/ram-copy/worker.ts" },
 };
 
 /** Scripts that make more of what was bundled. */

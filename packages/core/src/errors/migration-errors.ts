@@ -123,4 +123,9 @@ export const migrationErrors = defineErrors({
       `The checkpoint leaves memory object '${id}' in place, but here it is '${location}', which starts empty`,
     hint: () => "Start with the same `-object`, with share=on, as when the checkpoint was written.",
   }),
+  ERR_CPR_RAM_COPY_THREAD: defineError<{ reason: string }>({
+    category: "internal",
+    when: "A thread that copies RAM ended or threw an error that nobody expected.",
+    message: ({ reason }) => `A thread that copies RAM failed: ${reason}`,
+  }),
 });

@@ -5,6 +5,7 @@ import { GuestMemory, layOutRam, type RamAllocation, type RamRegion } from "../g
 import type { Kernel } from "../kernel.ts";
 import { type MemoryBacking, type MemoryObjectOptions, MemoryProvider } from "../memory-provider.ts";
 import { GenerationMark } from "../migration/generation.ts";
+import type { RamCopyThreads } from "../ram-copy/ram-copy-threads.ts";
 import { isStreamName, pageSize } from "../stream/format.ts";
 
 /** A memory object that is guest RAM, open and mapped. The migration stream calls it a RAM block. */
@@ -25,7 +26,18 @@ export class GuestRam {
   readonly regions: readonly RamRegion[];
   readonly blocks: readonly RamBlock[];
 
-  private constructor(allocation: RamAllocation, regions: readonly RamRegion[], blocks: readonly RamBlock[]) {
+  readonly #kernel: Kernel;
+  readonly #backend: string;
+
+  private constructor(
+    kernel: Kernel,
+    backend: string,
+    allocation: RamAllocation,
+    regions: readonly RamRegion[],
+    blocks: readonly RamBlock[],
+  ) {
+    this.#kernel = kernel;
+    this.#backend = backend;
     this.allocation = allocation;
     this.regions = regions;
     this.blocks = blocks;
@@ -74,7 +86,7 @@ export class GuestRam {
         blocks.push({ id: options.id, backing, bytes, guestAddress: addressOf(regions, offset), mark });
         offset += backing.size;
       }
-      return new GuestRam(allocation, regions, blocks);
+      return new GuestRam(kernel, backend.name, allocation, regions, blocks);
     } catch (error) {
       await Promise.allSettled(opened.map((backing) => backing.close()));
       throw error;
@@ -84,6 +96,14 @@ export class GuestRam {
   /** All RAM as devices see it. */
   memory(): GuestMemory {
     return new GuestMemory(this.allocation.bytes, this.regions);
+  }
+
+  /** Begins threads that copy pages of this RAM; see {@link RamCopyThreads.begin}. */
+  async beginCopyThreads(count: number): Promise<RamCopyThreads> {
+    // Most migrations leave RAM in place.
+    const { RamCopyThreads } = await import("../ram-copy/ram-copy-threads.ts");
+    const { handle } = this.allocation;
+    return RamCopyThreads.begin({ plugins: this.#kernel.plugins, backend: this.#backend, handle, count });
   }
 
   /** Removes the marks of all blocks: what is about to change does not belong to a checkpoint any more. */
