@@ -49,7 +49,7 @@ export interface MemoryBacking {
   flush(): Promise<void>;
   /**
    * Byte ranges of the object that may hold other bytes than zero, as [start, end) pairs in ascending order; what
-   * the kernel knows never to have been written is left out. Called while the VM is stopped.
+   * the kernel knows never to have been written is left out. While the VM runs they are an estimate.
    */
   dataRanges(): readonly (readonly [number, number])[];
   /** Releases the lock and the descriptor. The mapping stays until the process ends. */

@@ -1,4 +1,6 @@
+import type { Refusal } from "./migration-mode.ts";
 import type { RunState } from "./runstate.ts";
+import type { TransportSupports } from "./transport.ts";
 
 /** Status of the last migration, in QEMU's words (QAPI MigrationStatus). */
 export type MigrationStatus =
@@ -17,6 +19,8 @@ export interface MigrationInformation {
   readonly status: MigrationStatus;
   readonly mode: string;
   readonly totalTime?: number;
+  /** From the beginning until the VM was stopped and RAM began to be written. */
+  readonly setupTime?: number;
   readonly downtime?: number;
   readonly ram?: {
     readonly total: number;
@@ -26,6 +30,8 @@ export interface MigrationInformation {
     readonly inPlace: number;
     readonly zeroPages: number;
     readonly normalPages: number;
+    /** How often RAM was gone through: once, since the VM is stopped. QEMU's `dirty-sync-count`. */
+    readonly passes: number;
   };
   readonly errorDescription?: string;
   /** What the user should know although it is no error, one line each. */
@@ -41,7 +47,42 @@ export type VirtualMachineEvent =
   | { readonly event: "SHUTDOWN"; readonly guest: boolean; readonly reason: string; readonly report?: string }
   | { readonly event: "GUEST_PANICKED"; readonly report: string }
   | { readonly event: "INTERNAL_ERROR"; readonly report: string }
-  | { readonly event: "MIGRATION"; readonly status: MigrationStatus };
+  /** These two only if the capability `events` is on. */
+  | { readonly event: "MIGRATION"; readonly status: MigrationStatus }
+  | { readonly event: "MIGRATION_PASS"; readonly pass: number };
+
+/** What `migrate` would do with a RAM block. */
+export interface RamForecast {
+  readonly id: string;
+  readonly size: number;
+  /** Where it lives, for people. */
+  readonly location: string;
+  readonly inPlace: boolean;
+  /** Why it stays in place or is copied, one sentence. */
+  readonly reason: string;
+  /** It is shared, but would not be found again and so is copied: worth a line to the user. */
+  readonly looksShared: boolean;
+  /** Bytes that would be copied at most: pages of zeros among them are left out when it is done. 0 if in place. */
+  readonly copied: number;
+}
+
+/** What `migrate` would do, and what it would be refused for. Nothing is opened or stopped to find out. */
+export interface MigrationForecast {
+  readonly uri: string;
+  readonly mode: string;
+  readonly runState: RunState;
+  /** The capabilities that are on. */
+  readonly capabilities: readonly string[];
+  /** The transport that the URI names; undefined if there is none. */
+  readonly transport?: { readonly scheme: string; readonly supports: TransportSupports };
+  /** Every reason why it would be refused, in the order in which they would be told. */
+  readonly refusals: readonly Refusal[];
+  /** What blocks a migration in this mode whatever the URI is. */
+  readonly blockedReasons: readonly string[];
+  readonly ram: readonly RamForecast[];
+  /** Bytes of RAM that would be copied at most. */
+  readonly copied: number;
+}
 
 /** Capabilities and parameters are settings of the migration, by QEMU's names. */
 export interface MigrationSettings {
@@ -49,10 +90,26 @@ export interface MigrationSettings {
   capabilities(): ReadonlyMap<string, boolean>;
   /** @throws {CprError} if the name is unknown, not supported here, in conflict, or a migration is under way. */
   setCapability(name: string, on: boolean): void;
+  /**
+   * Sets several as a program asks: all, or none if one cannot be. Conflicts are judged on the result.
+   *
+   * @throws {CprError} as {@link setCapability}
+   */
+  setCapabilities(list: readonly { readonly capability: string; readonly state: boolean }[]): void;
   /** All parameters by name, printable. */
   parameters(): ReadonlyMap<string, string | number | boolean>;
-  /** @throws {CprError} if the name is unknown or the value is out of range. */
+  /**
+   * Sets a parameter as a person writes it: a size may have a suffix, a bandwidth without one is in MiB/s.
+   *
+   * @throws {CprError} if the name is unknown or not supported here, the value out of range, or a migration under way.
+   */
   setParameter(name: string, value: string): void;
+  /**
+   * Sets several as a program does, with values of JSON: all, or none if one cannot be. A bandwidth is in bytes/s.
+   *
+   * @throws {CprError} as {@link setParameter}, or if a value has another type than the parameter.
+   */
+  setParameters(values: Readonly<Record<string, unknown>>): void;
 }
 
 /** A VM as its monitor sees it. All methods are called on the main thread. */
@@ -83,6 +140,15 @@ export interface VirtualMachine {
   /** Ends when no migration is under way; never rejects. */
   migrationDone(): Promise<MigrationInformation>;
   migrateCancel(): Promise<void>;
+  /**
+   * `migrate-continue`: lets a migration go on that waits in `pre-switchover`.
+   *
+   * @param state - the status in which the caller thinks that it is.
+   * @throws {CprError} ERR_CPR_NOT_EXPECTED_STATE if it is in another one.
+   */
+  migrateContinue(state: MigrationStatus): Promise<void>;
+  /** What {@link migrate} would do with this URI and the present settings. The guest may run meanwhile. */
+  planMigration(uri: string): Promise<MigrationForecast>;
   /** `migrate_incoming`. Fulfilled when the VM is loaded and, if it ran, runs. @throws {CprError} on failure; it can be tried again. */
   migrateIncoming(uri: string): Promise<void>;
   queryMigrate(): MigrationInformation;

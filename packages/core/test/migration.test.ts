@@ -6,8 +6,8 @@ import { parseMemorySize } from "../src/index.ts";
 import { type FakeOptions, fakeVirtualMachine, instructions, mebibyte, type, until } from "./fakes/fake-machine.ts";
 import { keptMemory, streams, transportFaults } from "./fakes/fake-plugin.ts";
 
-const names = (events: readonly { event: string; status?: string }[]): string[] =>
-  events.map(({ event, status }) => (status === undefined ? event : `${event} ${status}`));
+const names = (events: readonly { event: string; status?: string; pass?: number }[]): string[] =>
+  events.map(({ event, status = "", pass = "" }) => `${event} ${status}${pass}`.trimEnd());
 
 let folder = "";
 let path = "";
@@ -100,12 +100,15 @@ describe("an outgoing migration", () => {
       "MIGRATION setup",
       "STOP",
       "MIGRATION active",
+      "MIGRATION_PASS 1",
       "MIGRATION device",
       "MIGRATION completed",
     ]);
-    const { downtime, totalTime } = machine.queryMigrate();
+    const { downtime, totalTime, setupTime, ram } = machine.queryMigrate();
     expect(downtime).toBeGreaterThan(0);
     expect(totalTime).toBeGreaterThanOrEqual(downtime as number);
+    expect(totalTime).toBeGreaterThanOrEqual(setupTime as number);
+    expect(ram?.passes).toBe(1);
     await machine.quit();
   });
 
@@ -265,6 +268,61 @@ describe("an outgoing migration", () => {
     expect(names(events).slice(-3)).toEqual(["MIGRATION cancelling", "RESUME", "MIGRATION cancelled"]);
     await machine.migrateCancel();
     expect(machine.queryMigrate().status).toBe("cancelled");
+    await machine.quit();
+  });
+
+  it("waits before the states are taken if it is told to, until it is told to go on", async () => {
+    const { machine, events } = await keepingMachine();
+    machine.settings.setCapabilities(
+      ["events", "pause-before-switchover"].map((capability) => ({ capability, state: true })),
+    );
+    await expect(machine.migrateContinue("pre-switchover")).rejects.toMatchObject({
+      code: "ERR_CPR_NOT_EXPECTED_STATE",
+      message: "Migration not in expected state: none",
+    });
+    await machine.migrate("store:a");
+    await until(() => machine.queryMigrate().status === "pre-switchover", "waiting");
+    expect(machine.runState).toBe("finish-migrate");
+    // The states are not taken yet: three keys, the last of which is z, are part of the checkpoint.
+    type(machine, "xyz");
+    await expect(machine.migrateContinue("active")).rejects.toThrow("Migration not in expected state: pre-switchover");
+    await machine.migrateContinue("pre-switchover");
+    expect((await machine.migrationDone()).status).toBe("completed");
+    expect(names(events)).toEqual([
+      "MIGRATION setup",
+      "STOP",
+      "MIGRATION active",
+      "MIGRATION_PASS 1",
+      "MIGRATION pre-switchover",
+      "MIGRATION device",
+      "MIGRATION completed",
+    ]);
+    expect(Buffer.from(streams.get("a") ?? []).includes(Buffer.from([0, 0, 0, 3, 0, 0, 0, 0x7a]))).toBe(true);
+    // As in QEMU: nothing waits, and the state is the one that it is.
+    await machine.migrateContinue("completed");
+    await machine.quit();
+    const second = await keepingMachine({ incoming: "defer" });
+    await second.machine.migrateIncoming("store:a");
+    expect(second.machine.runState).toBe("running");
+    await second.machine.quit();
+  });
+
+  it("can be cancelled while it waits for the word to go on", async () => {
+    const { machine, events } = await keepingMachine();
+    machine.settings.setCapabilities(
+      ["events", "pause-before-switchover"].map((capability) => ({ capability, state: true })),
+    );
+    await machine.migrate("store:a");
+    await until(() => machine.queryMigrate().status === "pre-switchover", "waiting");
+    await machine.migrateCancel();
+    expect(await machine.migrationDone()).toMatchObject({ status: "cancelled" });
+    expect(names(events).slice(-3)).toEqual(["MIGRATION cancelling", "RESUME", "MIGRATION cancelled"]);
+    expect(machine.runState).toBe("running");
+    expect(streams.size).toBe(0);
+    await machine.migrate("store:a");
+    await until(() => machine.queryMigrate().status === "pre-switchover", "waiting again");
+    await machine.migrateContinue("pre-switchover");
+    expect((await machine.migrationDone()).status).toBe("completed");
     await machine.quit();
   });
 

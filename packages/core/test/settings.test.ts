@@ -27,25 +27,57 @@ describe("capabilities", () => {
       expect.objectContaining({
         code: "ERR_CPR_CAPABILITY_UNSUPPORTED",
         message: "Migration capability 'multifd' is not supported",
-        hint: "Supported: events, x-ignore-shared, validate-uuid.",
+        hint: "Supported: events, pause-before-switchover, x-ignore-shared, validate-uuid.",
       }) as Error,
     );
     settings.setCapability("multifd", false);
     for (const name of ["nonsense", "toString", ""]) {
-      expect(() => settings.setCapability(name, false)).toThrow(`Invalid parameter '${name}'`);
+      expect(() => settings.setCapability(name, false)).toThrow(`invalid parameter value: ${name}`);
     }
   });
 
-  it("that exclude each other are refused in QEMU's words, whichever comes first", () => {
+  it.each([
+    [["postcopy-ram", "x-ignore-shared"], "Postcopy is not compatible with ignore-shared"],
+    [["background-snapshot", "postcopy-ram"], "Background-snapshot is not compatible with postcopy-ram"],
+    [["background-snapshot", "validate-uuid"], "Background-snapshot is not compatible with validate-uuid"],
+    [["background-snapshot", "x-colo"], "Background-snapshot is not compatible with x-colo"],
+    [
+      ["background-snapshot", "pause-before-switchover"],
+      "Background-snapshot is not compatible with pause-before-switchover",
+    ],
+  ] as const)("%s exclude each other in QEMU's words, whichever comes first", ([one, other], message) => {
     for (const [first, second] of [
-      ["postcopy-ram", "x-ignore-shared"],
-      ["x-ignore-shared", "postcopy-ram"],
+      [one, other],
+      [other, one],
     ] as const) {
       const settings = make();
       settings.setCapability(first, true);
-      expect(() => settings.setCapability(second, true)).toThrow("Postcopy is not compatible with ignore-shared");
+      expect(() => settings.setCapability(second, true)).toThrow(message);
       expect([...settings.enabled()]).toEqual([first]);
     }
+  });
+
+  it("are set all or not at all, and judged by what comes of it", () => {
+    const settings = make();
+    const set = (...names: string[]) =>
+      settings.setCapabilities(
+        names.map((name) => ({ capability: name.replace("!", ""), state: !name.startsWith("!") })),
+      );
+    expect(() => set("events", "nonsense")).toThrow("invalid parameter value: nonsense");
+    expect(() => set("events", "xbzrle")).toThrow("Migration capability 'xbzrle' is not supported");
+    expect(() => set("events", "postcopy-ram", "x-ignore-shared")).toThrow(
+      "Postcopy is not compatible with ignore-shared",
+    );
+    expect([...settings.enabled()]).toEqual([]);
+    set("postcopy-ram", "events");
+    set("x-ignore-shared", "!postcopy-ram", "!xbzrle");
+    expect([...settings.enabled()]).toEqual(["events", "x-ignore-shared"]);
+    // The last word counts.
+    set("x-colo", "!x-colo");
+    expect(settings.enabled().has("x-colo")).toBe(false);
+    expect(() =>
+      new StoredSettings({ modes: [], active: () => true }).setCapabilities([{ capability: "events", state: true }]),
+    ).toThrow("There's a migration process in progress");
   });
 
   it("stay as they are while a migration is under way", () => {
@@ -84,11 +116,62 @@ describe("parameters", () => {
     );
     for (const value of ["2000001", "-1", "1.5", "", "x"]) {
       expect(() => settings.setParameter("downtime-limit", value)).toThrow(
-        "Parameter 'downtime-limit' expects a value between 0 and 2000000",
+        "Option downtime_limit expects an integer in the range of 0 to 2000000 ms",
       );
     }
-    expect(() => settings.setParameter("max-bandwidth", "fast")).toThrow("Parameter 'max-bandwidth' expects a size");
+    expect(() => settings.setParameter("max-bandwidth", "fast")).toThrow(
+      "Option max_bandwidth expects an integer in the range of 0 to 18446744073709551615 bytes/second",
+    );
     expect(settings.parameters().get("downtime-limit")).toBe(2_000_000);
+  });
+
+  it("are set by a program with values of their types, all or none", () => {
+    const settings = make();
+    settings.setParameters({ mode: "other", "max-bandwidth": 1000, "downtime-limit": 10 });
+    expect(Object.fromEntries(settings.parameters())).toMatchObject({
+      mode: "other",
+      "max-bandwidth": 1000,
+      "downtime-limit": 10,
+    });
+    // What libvirt writes for no limit.
+    const noLimit = 2 ** 63 - 2 ** 20;
+    settings.setParameters({ "max-bandwidth": noLimit });
+    for (const [values, message] of [
+      [{ "max-bandwidth": 1, mode: "mad" }, "Parameter 'mode' does not accept value 'mad'"],
+      [{ "max-bandwidth": 1, mode: 7 }, "Invalid parameter type for 'mode', expected: string"],
+      [{ "max-bandwidth": 1, mode: null }, "Invalid parameter type for 'mode', expected: string"],
+      [{ "max-bandwidth": 1, mode: [] }, "Invalid parameter type for 'mode', expected: string"],
+      [{ mode: "normal", "max-bandwidth": "1M" }, "Invalid parameter type for 'max-bandwidth', expected: integer"],
+      [{ mode: "normal", "max-bandwidth": 1.5 }, "Invalid parameter type for 'max-bandwidth', expected: integer"],
+      [{ mode: "normal", "cpu-throttle-tailslow": "on" }, "Invalid parameter type for 'cpu-throttle-tailslow', "],
+      [{ mode: "normal", "cpu-throttle-initial": 100 }, "Option cpu_throttle_initial expects an integer in the range"],
+      [{ mode: "normal", "cpu-throttle-initial": 30 }, "Migration parameter 'cpu-throttle-initial' is not supported"],
+      [{ mode: "normal", "x-guest-time": "back" }, "Parameter 'x-guest-time' does not accept value 'back'"],
+      [{ mode: "normal", nonsense: 1 }, "Parameter 'nonsense' is unexpected"],
+      [{ mode: "normal", "cpr-exec-command": ["sh"] }, "Migration parameter 'cpr-exec-command' is not supported"],
+    ] as const) {
+      expect(() => settings.setParameters(values)).toThrow(message);
+    }
+    expect(settings.mode).toBe("other");
+    expect(settings.bandwidth).toBe(noLimit);
+  });
+
+  it("that have no effect here can be set to what they are: null, an empty text or list, or the same", () => {
+    const settings = make();
+    settings.setParameters({
+      "tls-creds": null,
+      "tls-hostname": "",
+      "cpr-exec-command": [],
+      "cpu-throttle-initial": 20,
+      "zero-page-detection": "legacy",
+    });
+    settings.setParameter("tls-creds", "");
+    expect(settings.parameters().get("tls-creds")).toBe("");
+    expect(() => settings.setParameters({ "tls-creds": "tls0" })).toThrow("is not supported");
+    expect(() => settings.setParameter("cpu-throttle-tailslow", "perhaps")).toThrow(
+      "Parameter 'cpu-throttle-tailslow' expects 'on' or 'off'",
+    );
+    settings.setParameter("cpu-throttle-tailslow", "off");
   });
 
   it("say so if they are not supported, or not known", () => {
@@ -97,7 +180,7 @@ describe("parameters", () => {
       "Migration parameter 'multifd-channels' is not supported",
     );
     for (const name of ["nonsense", "constructor"]) {
-      expect(() => settings.setParameter(name, "1")).toThrow(`Invalid parameter '${name}'`);
+      expect(() => settings.setParameter(name, "1")).toThrow(`invalid parameter value: ${name}`);
     }
   });
 });

@@ -57,7 +57,7 @@ export const migrationErrors = defineErrors({
   ERR_CPR_CAPABILITY_UNKNOWN: defineError<{ name: string; known: readonly string[] }>({
     category: "usage",
     when: "A migration capability that QEMU does not know either.",
-    message: ({ name }) => `Invalid parameter '${name}'`,
+    message: ({ name }) => `invalid parameter value: ${name}`,
     hint: (details) => `Capabilities: ${details.known.join(", ")}.`,
   }),
   ERR_CPR_CAPABILITY_UNSUPPORTED: defineError<{ name: string; supported: readonly string[] }>({
@@ -66,15 +66,15 @@ export const migrationErrors = defineErrors({
     message: ({ name }) => `Migration capability '${name}' is not supported`,
     hint: ({ supported }) => `Supported: ${supported.join(", ")}.`,
   }),
-  ERR_CPR_CAPABILITY_CONFLICT: defineError<{ name: string; reason: string }>({
+  ERR_CPR_CAPABILITY_CONFLICT: defineError<{ capabilities: readonly string[]; reason: string }>({
     category: "refused",
-    when: "Two capabilities exclude each other.",
+    when: "Capabilities exclude each other, or one lacks another that it needs.",
     message: ({ reason }) => reason,
   }),
-  ERR_CPR_PARAMETER_UNKNOWN: defineError<{ name: string; known: readonly string[] }>({
+  ERR_CPR_PARAMETER_UNKNOWN: defineError<{ name: string; known: readonly string[]; typed: boolean }>({
     category: "usage",
     when: "A migration parameter that QEMU does not know either.",
-    message: ({ name }) => `Invalid parameter '${name}'`,
+    message: ({ name, typed }) => (typed ? `Parameter '${name}' is unexpected` : `invalid parameter value: ${name}`),
     hint: (details) => `Parameters: ${details.known.join(", ")}.`,
   }),
   ERR_CPR_PARAMETER_UNSUPPORTED: defineError<{ name: string; supported: readonly string[] }>({
@@ -87,6 +87,28 @@ export const migrationErrors = defineErrors({
     category: "usage",
     when: "A migration parameter is given a value that it cannot have.",
     message: ({ name, expected }) => `Parameter '${name}' expects ${expected}`,
+  }),
+  ERR_CPR_PARAMETER_RANGE: defineError<{ name: string; value: string; expected: string }>({
+    category: "usage",
+    when: "A migration parameter is given a number that it cannot have.",
+    message: ({ name, expected }) => `Option ${name.replaceAll("-", "_")} expects ${expected}`,
+  }),
+  ERR_CPR_PARAMETER_WORD: defineError<{ name: string; value: string; known: readonly string[] }>({
+    category: "usage",
+    when: "A migration parameter is given a word that it does not know.",
+    message: ({ name, value }) => `Parameter '${name}' does not accept value '${value}'`,
+    hint: (details) => `Known: ${details.known.join(", ")}.`,
+  }),
+  ERR_CPR_PARAMETER_TYPE: defineError<{ name: string; expected: string }>({
+    category: "usage",
+    when: "A program gives a migration parameter a value of another type than it has.",
+    message: ({ name, expected }) => `Invalid parameter type for '${name}', expected: ${expected}`,
+  }),
+  ERR_CPR_NOT_EXPECTED_STATE: defineError<{ status: string; expected: string }>({
+    category: "refused",
+    when: "`migrate-continue` for another state than the migration is in.",
+    message: ({ status }) => `Migration not in expected state: ${status}`,
+    hint: () => "A migration waits in pre-switchover if the capability pause-before-switchover is on.",
   }),
   ERR_CPR_MIGRATION_CANCELLED: defineError<None>({
     category: "refused",

@@ -20,7 +20,7 @@ export const capabilityDefinitions: Readonly<Record<string, CapabilityDefinition
   "x-colo": { supported: "judged" },
   "release-ram": { supported: "no" },
   "return-path": { supported: "no" },
-  "pause-before-switchover": { supported: "no" },
+  "pause-before-switchover": { supported: "yes" },
   multifd: { supported: "no" },
   "dirty-bitmaps": { supported: "judged" },
   "postcopy-blocktime": { supported: "no" },
@@ -35,20 +35,54 @@ export const capabilityDefinitions: Readonly<Record<string, CapabilityDefinition
   "mapped-ram": { supported: "no", recorded: true },
 };
 
-/** Capabilities that exclude each other, with QEMU's words. */
-export const capabilityConflicts: readonly { readonly pair: readonly [string, string]; readonly reason: string }[] = [
-  { pair: ["postcopy-ram", "x-ignore-shared"], reason: "Postcopy is not compatible with ignore-shared" },
-  { pair: ["background-snapshot", "postcopy-ram"], reason: "Background-snapshot is not compatible with postcopy-ram" },
+/** What must not be on, with QEMU's words for it. */
+export interface CapabilityRule {
+  /** The rule is broken if all of these are on … */
+  readonly on: readonly string[];
+  /** … and this one is off. */
+  readonly without?: string;
+  readonly reason: string;
+}
+
+/** What a background snapshot excludes, in the order in which QEMU looks. */
+const withoutBackgroundSnapshot = [
+  "postcopy-ram",
+  "dirty-bitmaps",
+  "postcopy-blocktime",
+  "late-block-activate",
+  "return-path",
+  "multifd",
+  "pause-before-switchover",
+  "auto-converge",
+  "release-ram",
+  "rdma-pin-all",
+  "xbzrle",
+  "x-colo",
+  "validate-uuid",
+  "zero-copy-send",
+] as const;
+
+/** The rules that every set of capabilities keeps, in QEMU's order (migration/options.c, `migrate_caps_check`). */
+export const capabilityRules: readonly CapabilityRule[] = [
+  { on: ["postcopy-ram", "x-ignore-shared"], reason: "Postcopy is not compatible with ignore-shared" },
+  ...withoutBackgroundSnapshot.map((name) => ({
+    on: ["background-snapshot", name],
+    reason: `Background-snapshot is not compatible with ${name}`,
+  })),
+  { on: ["postcopy-preempt"], without: "postcopy-ram", reason: "Postcopy preempt requires postcopy-ram" },
   {
-    pair: ["background-snapshot", "dirty-bitmaps"],
-    reason: "Background-snapshot is not compatible with dirty-bitmaps",
+    on: ["switchover-ack"],
+    without: "return-path",
+    reason: "Capability 'switchover-ack' requires capability 'return-path'",
   },
-  {
-    pair: ["background-snapshot", "x-ignore-shared"],
-    reason: "Background-snapshot is not compatible with x-ignore-shared",
-  },
-  {
-    pair: ["background-snapshot", "validate-uuid"],
-    reason: "Background-snapshot is not compatible with validate-uuid",
-  },
+  { on: ["multifd", "xbzrle"], reason: "Multifd is not compatible with xbzrle" },
+  { on: ["mapped-ram", "xbzrle"], reason: "Mapped-ram migration is incompatible with xbzrle" },
+  { on: ["mapped-ram", "postcopy-ram"], reason: "Mapped-ram migration is incompatible with postcopy" },
 ];
+
+/** The first rule that a set of capabilities breaks. */
+export function brokenRule(enabled: ReadonlySet<string>): CapabilityRule | undefined {
+  return capabilityRules.find(
+    ({ on, without }) => on.every((name) => enabled.has(name)) && (without === undefined || !enabled.has(without)),
+  );
+}

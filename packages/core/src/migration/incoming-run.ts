@@ -3,9 +3,8 @@ import { isCprError } from "../errors.ts";
 import type { Kernel } from "../kernel.ts";
 import { MigrationMode } from "../migration-mode.ts";
 import type { SavedRunState } from "../stream/global-state.ts";
-import type { MigrationStatus } from "../virtual-machine.ts";
 import { type IncomingMigration, incomingPhases } from "./incoming.ts";
-import { MigrationRecord } from "./migration-record.ts";
+import { type MigrationObserver, MigrationRecord } from "./migration-record.ts";
 import { PhaseSequence } from "./phase.ts";
 import type { StoredSettings } from "./settings.ts";
 import type { MigrationSubject } from "./subject.ts";
@@ -25,13 +24,13 @@ export class IncomingRun {
     subject: MigrationSubject,
     settings: StoredSettings,
     uri: string,
-    onStatus: (status: MigrationStatus) => void,
+    observer: MigrationObserver,
   ) {
     this.#kernel = kernel;
     this.#subject = subject;
     this.#settings = settings;
     this.#uri = uri;
-    this.record = new MigrationRecord(settings.mode, onStatus);
+    this.record = new MigrationRecord(settings.mode, observer);
   }
 
   /**

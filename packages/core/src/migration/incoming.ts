@@ -16,7 +16,7 @@ import type { RamBlock } from "../vm/guest-ram.ts";
 import { capabilityDefinitions } from "./capabilities.ts";
 import type { MigrationRecord } from "./migration-record.ts";
 import { type Phase, untilAborted } from "./phase.ts";
-import { incomingRefusals, refuse } from "./preflight.ts";
+import { incomingRefusals, planFor, refuse } from "./preflight.ts";
 import type { MigrationSubject } from "./subject.ts";
 import { decodeUuid } from "./uuid.ts";
 
@@ -57,13 +57,7 @@ export const incomingPhases: readonly Phase<IncomingMigration>[] = [
 ];
 
 function judge({ mode, subject, uri, transport, capabilities }: IncomingMigration): void {
-  const memory = subject.ram.blocks.map(({ id, backing }) => ({
-    id,
-    location: backing.location,
-    supports: backing.supports,
-  }));
-  const plan = { uri, transport: transport.supports, capabilities, runState: subject.runState, memory };
-  refuse(incomingRefusals(mode, plan));
+  refuse(incomingRefusals(mode, planFor(subject, uri, transport, capabilities)));
 }
 
 async function openSource(migration: IncomingMigration): Promise<void> {

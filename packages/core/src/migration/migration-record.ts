@@ -2,6 +2,13 @@ import { pageSize } from "../stream/format.ts";
 import type { RamProgress } from "../stream/ram-section.ts";
 import type { MigrationInformation, MigrationStatus } from "../virtual-machine.ts";
 
+/** Who wants to know how a migration gets on. */
+export interface MigrationObserver {
+  status(status: MigrationStatus): void;
+  /** RAM is gone through for the n-th time. */
+  pass(pass: number): void;
+}
+
 /** What is remembered of a migration, outgoing or incoming: what `query-migrate` tells. */
 export class MigrationRecord {
   readonly mode: string;
@@ -14,14 +21,16 @@ export class MigrationRecord {
   readonly notices: string[] = [];
   error: Error | undefined;
   readonly #begun = performance.now();
-  readonly #onStatus: (status: MigrationStatus) => void;
+  readonly #observer: MigrationObserver;
   #status: MigrationStatus = "none";
+  #passes = 0;
+  #setUp: number | undefined;
   #stopped: number | undefined;
   #ended: number | undefined;
 
-  constructor(mode: string, onStatus: (status: MigrationStatus) => void) {
+  constructor(mode: string, observer: MigrationObserver) {
     this.mode = mode;
-    this.#onStatus = onStatus;
+    this.#observer = observer;
   }
 
   get status(): MigrationStatus {
@@ -35,10 +44,18 @@ export class MigrationRecord {
 
   set status(status: MigrationStatus) {
     this.#status = status;
-    if (!this.active) {
+    if (status === "active") {
+      this.#setUp ??= performance.now();
+    } else if (!this.active) {
       this.#ended = performance.now();
     }
-    this.#onStatus(status);
+    this.#observer.status(status);
+  }
+
+  /** RAM begins to be gone through. */
+  beginPass(): void {
+    this.#passes += 1;
+    this.#observer.pass(this.#passes);
   }
 
   /** The guest has stopped: its downtime begins. */
@@ -54,6 +71,7 @@ export class MigrationRecord {
       status: this.#status,
       mode: this.mode,
       totalTime: now - this.#begun,
+      ...(this.#setUp === undefined ? {} : { setupTime: this.#setUp - this.#begun }),
       ...(completed && this.#stopped !== undefined ? { downtime: now - this.#stopped } : {}),
       ...(this.ramTotal === 0
         ? {}
@@ -65,6 +83,7 @@ export class MigrationRecord {
               inPlace: this.ramTotal - this.ramCopied,
               zeroPages,
               normalPages,
+              passes: this.#passes,
             },
           }),
       ...(this.error === undefined ? {} : { errorDescription: this.error.message }),

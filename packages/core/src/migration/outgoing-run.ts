@@ -2,8 +2,7 @@ import { migrationErrors } from "../errors/migration-errors.ts";
 import { isCprError } from "../errors.ts";
 import type { Kernel } from "../kernel.ts";
 import { MigrationMode } from "../migration-mode.ts";
-import type { MigrationStatus } from "../virtual-machine.ts";
-import { MigrationRecord } from "./migration-record.ts";
+import { type MigrationObserver, MigrationRecord } from "./migration-record.ts";
 import { type OutgoingMigration, outgoingPhases } from "./outgoing.ts";
 import { PhaseSequence } from "./phase.ts";
 import type { StoredSettings } from "./settings.ts";
@@ -22,16 +21,18 @@ export class OutgoingRun {
   readonly #migration: OutgoingMigration;
   readonly #phases: PhaseSequence<OutgoingMigration>;
   readonly #abort = new AbortController();
+  readonly #continued = Promise.withResolvers<void>();
   #onBegin: () => void = () => undefined;
 
   private constructor(
     subject: OutgoingSubject,
-    migration: Omit<OutgoingMigration, "signal" | "record">,
-    onStatus: (status: MigrationStatus) => void,
+    migration: Omit<OutgoingMigration, "signal" | "record" | "continued">,
+    observer: MigrationObserver,
   ) {
     this.#subject = subject;
-    this.record = new MigrationRecord(migration.mode.name, onStatus);
-    this.#migration = { ...migration, record: this.record, signal: this.#abort.signal };
+    this.record = new MigrationRecord(migration.mode.name, observer);
+    const { promise: continued } = this.#continued;
+    this.#migration = { ...migration, record: this.record, signal: this.#abort.signal, continued };
     this.#phases = new PhaseSequence(outgoingPhases, this.#migration, (status) => {
       if (status === "setup") {
         this.#onBegin();
@@ -46,13 +47,13 @@ export class OutgoingRun {
     subject: OutgoingSubject,
     settings: StoredSettings,
     text: string,
-    onStatus: (status: MigrationStatus) => void,
+    observer: MigrationObserver,
   ): Promise<OutgoingRun> {
     const uri = parseTransportUri(text);
     const [transport, mode] = await Promise.all([transportFor(kernel, uri), kernel.get(MigrationMode, settings.mode)]);
     const capabilities = settings.enabled();
     const { bandwidth } = settings;
-    return new OutgoingRun(subject, { subject, uri, mode, transport, capabilities, bandwidth }, onStatus);
+    return new OutgoingRun(subject, { subject, uri, mode, transport, capabilities, bandwidth }, observer);
   }
 
   /**
@@ -84,6 +85,13 @@ export class OutgoingRun {
     }
     this.#subject.migrationCompleted();
     this.record.status = "completed";
+  }
+
+  /** Lets a migration go on that waits in pre-switchover; there is no such thing as a word in advance. */
+  continue(): void {
+    if (this.record.status === "pre-switchover") {
+      this.#continued.resolve();
+    }
   }
 
   cancel(): void {

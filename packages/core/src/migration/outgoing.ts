@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { MigrationMode } from "../migration-mode.ts";
 import { CheckpointWriter } from "../stream/checkpoint-writer.ts";
-import { type CheckpointFacts, type DeviceSection, factsFormat, type RamFacts } from "../stream/description-section.ts";
+import { type CheckpointFacts, type DeviceSection, factsFormat } from "../stream/description-section.ts";
 import { encodeGlobalState, globalStateName, type SavedRunState } from "../stream/global-state.ts";
 import type { RamBlockContents } from "../stream/ram-section.ts";
 import type { Transport, TransportSink, TransportUri } from "../transport.ts";
@@ -10,7 +10,8 @@ import { capabilityDefinitions } from "./capabilities.ts";
 import { newGeneration } from "./generation.ts";
 import type { MigrationRecord } from "./migration-record.ts";
 import { type Phase, untilAborted } from "./phase.ts";
-import { outgoingRefusals, refuse } from "./preflight.ts";
+import { outgoingRefusals, planFor, refuse } from "./preflight.ts";
+import { noticesAbout, placeRam } from "./ram-placement.ts";
 import type { MigrationSubject } from "./subject.ts";
 import { encodeUuid } from "./uuid.ts";
 
@@ -26,6 +27,8 @@ export interface OutgoingMigration {
   readonly record: MigrationRecord;
   /** Given when the user cancels. */
   readonly signal: AbortSignal;
+  /** Fulfilled when the user says `migrate-continue`. */
+  readonly continued: Promise<void>;
   sink?: TransportSink;
   before?: SavedRunState;
   facts?: CheckpointFacts;
@@ -49,21 +52,21 @@ export const outgoingPhases: readonly Phase<OutgoingMigration>[] = [
   },
   { name: "Stop the VM", run: stopMachine, undo: resumeMachine },
   { name: "Decide which RAM stays in place", status: "active", run: decide },
-  { name: "Take the states of vCPUs and devices", run: takeStates },
   { name: "Write the header and the RAM that does not stay in place", run: writeRam },
-  { name: "Write the states", status: "device", run: writeStates },
+  {
+    name: "Wait for `migrate-continue`, if `pause-before-switchover` is on",
+    needed: ({ capabilities }) => capabilities.has("pause-before-switchover"),
+    status: "pre-switchover",
+    run: waitForContinue,
+  },
+  { name: "Take the states of vCPUs and devices", status: "device", run: takeStates },
+  { name: "Write the states", run: writeStates },
   { name: "Bind the RAM that stays in place to this checkpoint", run: bindRam, undo: unbindRam },
   { name: "Make the checkpoint durable and visible", run: commit },
 ];
 
 function judge({ mode, subject, uri, transport, capabilities }: OutgoingMigration): void {
-  const memory = subject.ram.blocks.map(({ id, backing }) => ({
-    id,
-    location: backing.location,
-    supports: backing.supports,
-  }));
-  const plan = { uri, transport: transport.supports, capabilities, runState: subject.runState, memory };
-  refuse(outgoingRefusals(mode, plan, subject.devices));
+  refuse(outgoingRefusals(mode, planFor(subject, uri, transport, capabilities), subject.devices));
 }
 
 async function openSink(migration: OutgoingMigration): Promise<void> {
@@ -89,31 +92,22 @@ async function resumeMachine({ before, subject }: OutgoingMigration): Promise<vo
 
 function decide(migration: OutgoingMigration): void {
   const { subject, mode, capabilities, record } = migration;
-  const ram = subject.ram.blocks.map(({ id, bytes, backing, mark }): RamFacts => {
-    const inPlace = capabilities.has("x-ignore-shared") && mode.keepsInPlace(backing.supports);
-    if (!inPlace && capabilities.has("x-ignore-shared") && backing.supports.shared) {
-      record.notices.push(
-        `RAM '${id}' (${backing.location}) is shared but would not be found again, so it is copied into the checkpoint`,
-      );
-    }
-    return { id, size: bytes.length, inPlace, bound: inPlace && mark !== undefined };
-  });
+  const placements = placeRam(subject.ram.blocks, mode, capabilities);
+  record.notices.push(...noticesAbout(placements));
   record.ramTotal = subject.ram.size;
-  record.ramCopied = ram.reduce((sum, { size, inPlace }) => sum + (inPlace ? 0 : size), 0);
+  record.ramCopied = placements.reduce((sum, { block, inPlace }) => sum + (inPlace ? 0 : block.bytes.length), 0);
   migration.facts = {
     format: factsFormat,
     mode: mode.name,
     generation: newGeneration(),
     processor: subject.processor,
-    ram,
+    ram: placements.map(({ block: { id, bytes, mark }, inPlace }) => ({
+      id,
+      size: bytes.length,
+      inPlace,
+      bound: inPlace && mark !== undefined,
+    })),
   };
-}
-
-async function takeStates(migration: OutgoingMigration): Promise<void> {
-  const { subject, before, signal } = migration;
-  const globalSection = { id: globalStateName, instance: 0, ...encodeGlobalState(before as SavedRunState) };
-  const sections = await untilAborted(subject.control.save(), signal);
-  migration.sections = [globalSection, ...sections];
 }
 
 async function writeRam(migration: OutgoingMigration): Promise<void> {
@@ -126,6 +120,7 @@ async function writeRam(migration: OutgoingMigration): Promise<void> {
     ...(capabilities.has("validate-uuid") && subject.uuid !== undefined ? { uuid: encodeUuid(subject.uuid) } : {}),
   });
   migration.writer = writer;
+  record.beginPass();
   writer.writeHeader();
   const withAddresses = recorded.includes("x-ignore-shared");
   const blocks = subject.ram.blocks.map(({ id, bytes, guestAddress }) => ({
@@ -149,6 +144,17 @@ async function writeRam(migration: OutgoingMigration): Promise<void> {
       }
     },
   });
+}
+
+async function waitForContinue({ continued, signal }: OutgoingMigration): Promise<void> {
+  await untilAborted(continued, signal);
+}
+
+async function takeStates(migration: OutgoingMigration): Promise<void> {
+  const { subject, before, signal } = migration;
+  const globalSection = { id: globalStateName, instance: 0, ...encodeGlobalState(before as SavedRunState) };
+  const sections = await untilAborted(subject.control.save(), signal);
+  migration.sections = [globalSection, ...sections];
 }
 
 async function writeStates({ writer, sections, facts }: OutgoingMigration): Promise<void> {

@@ -7,6 +7,8 @@ export interface Phase<Context> {
   readonly status?: MigrationStatus;
   /** The phase is over before the monitor's command is answered. */
   readonly foreground?: true;
+  /** Whether there is anything to do; if not, the phase is left out and the status stays. */
+  needed?(context: Context): boolean;
   run(context: Context): Promise<void> | void;
   /** Takes back what the phase has done, also when it failed half-way. Called in reverse order. */
   undo?(context: Context): Promise<void>;
@@ -58,6 +60,9 @@ export class PhaseSequence<Context> {
         return;
       }
       this.#next += 1;
+      if (phase.needed?.(this.#context) === false) {
+        continue;
+      }
       if (phase.status !== undefined) {
         this.#onStatus(phase.status);
       }

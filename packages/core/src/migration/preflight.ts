@@ -3,11 +3,24 @@ import { CprError } from "../errors.ts";
 import type { DeviceDescription } from "../machine-thread/machine-control.ts";
 import type { MigrationMode, MigrationPlan, Refusal } from "../migration-mode.ts";
 import type { RunState } from "../runstate.ts";
+import type { Transport, TransportUri } from "../transport.ts";
 import { capabilityDefinitions } from "./capabilities.ts";
 import { supportedCapabilities } from "./settings.ts";
+import type { MigrationSubject } from "./subject.ts";
 
 /** The runstates from which a VM can be saved. */
 const movable: readonly RunState[] = ["running", "paused", "suspended", "prelaunch"];
+
+/** What is to be judged. */
+export function planFor(
+  { ram, runState }: MigrationSubject,
+  uri: TransportUri,
+  transport: Transport,
+  capabilities: ReadonlySet<string>,
+): MigrationPlan {
+  const memory = ram.blocks.map(({ id, backing: { location, supports } }) => ({ id, location, supports }));
+  return { uri, transport: transport.supports, capabilities, runState, memory };
+}
 
 /**
  * Every reason why the outgoing migration must not start, the most telling one first. It is computed from what mode,

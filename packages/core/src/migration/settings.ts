@@ -3,7 +3,7 @@ import { pluginErrors } from "../errors/plugin-errors.ts";
 import type { GuestTime } from "../machine-thread/guest-time.ts";
 import { parseMemorySize } from "../memory-size.ts";
 import type { MigrationSettings } from "../virtual-machine.ts";
-import { capabilityConflicts, capabilityDefinitions } from "./capabilities.ts";
+import { brokenRule, capabilityDefinitions } from "./capabilities.ts";
 import { type ParameterDefinition, type ParameterValue, parameterDefinitions } from "./parameters.ts";
 
 /** What the settings need to know from outside. */
@@ -48,27 +48,38 @@ export class StoredSettings implements MigrationSettings {
 
   /** The names of the capabilities that are on. */
   enabled(): ReadonlySet<string> {
-    return new Set([...this.#capabilities].flatMap(([name, on]) => (on ? [name] : [])));
+    return namesOf(this.#capabilities);
   }
 
   setCapability(name: string, on: boolean): void {
-    const definition = Object.hasOwn(capabilityDefinitions, name) ? capabilityDefinitions[name] : undefined;
-    if (definition === undefined) {
-      throw migrationErrors.ERR_CPR_CAPABILITY_UNKNOWN({ name, known: Object.keys(capabilityDefinitions) });
-    }
-    this.#refuseWhileActive();
-    if (on && definition.supported === "no") {
-      throw migrationErrors.ERR_CPR_CAPABILITY_UNSUPPORTED({ name, supported: supportedCapabilities() });
-    }
-    if (on) {
-      for (const { pair, reason } of capabilityConflicts) {
-        const other = pair.find((each) => each !== name);
-        if (pair.includes(name) && other !== undefined && this.#capabilities.get(other) === true) {
-          throw migrationErrors.ERR_CPR_CAPABILITY_CONFLICT({ name, reason });
-        }
+    this.setCapabilities([{ capability: name, state: on }]);
+  }
+
+  setCapabilities(list: readonly { readonly capability: string; readonly state: boolean }[]): void {
+    for (const { capability: name } of list) {
+      if (!Object.hasOwn(capabilityDefinitions, name)) {
+        throw migrationErrors.ERR_CPR_CAPABILITY_UNKNOWN({ name, known: Object.keys(capabilityDefinitions) });
       }
     }
-    this.#capabilities.set(name, on);
+    this.#refuseWhileActive();
+    const result = new Map([
+      ...this.#capabilities,
+      ...list.map(({ capability, state }) => [capability, state] as const),
+    ]);
+    const unsupported = list.find(
+      ({ capability: name, state }) => state && capabilityDefinitions[name]?.supported === "no",
+    );
+    if (unsupported !== undefined) {
+      const { capability: name } = unsupported;
+      throw migrationErrors.ERR_CPR_CAPABILITY_UNSUPPORTED({ name, supported: supportedCapabilities() });
+    }
+    const rule = brokenRule(namesOf(result));
+    if (rule !== undefined) {
+      throw migrationErrors.ERR_CPR_CAPABILITY_CONFLICT({ capabilities: rule.on, reason: rule.reason });
+    }
+    for (const [name, on] of result) {
+      this.#capabilities.set(name, on);
+    }
   }
 
   parameters(): ReadonlyMap<string, ParameterValue> {
@@ -76,18 +87,39 @@ export class StoredSettings implements MigrationSettings {
   }
 
   setParameter(name: string, value: string): void {
-    const definition = Object.hasOwn(parameterDefinitions, name) ? parameterDefinitions[name] : undefined;
-    if (definition === undefined) {
-      throw migrationErrors.ERR_CPR_PARAMETER_UNKNOWN({ name, known: Object.keys(parameterDefinitions) });
+    this.#setParameters([[name, value]], fromText);
+  }
+
+  setParameters(values: Readonly<Record<string, unknown>>): void {
+    this.#setParameters(Object.entries(values), fromData);
+  }
+
+  /** All of them, or none if one cannot be. */
+  #setParameters<V>(
+    values: readonly (readonly [name: string, value: V])[],
+    read: (name: string, definition: ParameterDefinition, value: V) => ParameterValue,
+  ): void {
+    for (const [name] of values) {
+      if (!Object.hasOwn(parameterDefinitions, name)) {
+        const known = Object.keys(parameterDefinitions);
+        throw migrationErrors.ERR_CPR_PARAMETER_UNKNOWN({ name, known, typed: read !== fromText });
+      }
     }
     this.#refuseWhileActive();
-    if (!definition.supported) {
-      throw migrationErrors.ERR_CPR_PARAMETER_UNSUPPORTED({ name, supported: supportedParameters() });
+    const result = values.map(([name, given]) => {
+      const definition = parameterDefinitions[name] as ParameterDefinition;
+      const value = read(name, definition, given);
+      if (!definition.supported && value !== definition.initial) {
+        throw migrationErrors.ERR_CPR_PARAMETER_UNSUPPORTED({ name, supported: supportedParameters() });
+      }
+      if (name === "mode" && !this.#context.modes.includes(value as string)) {
+        throw pluginErrors.ERR_CPR_NO_MIGRATION_MODE({ name: value as string, known: this.#context.modes });
+      }
+      return [name, value] as const;
+    });
+    for (const [name, value] of result) {
+      this.#parameters.set(name, value);
     }
-    if (name === "mode" && !this.#context.modes.includes(value)) {
-      throw pluginErrors.ERR_CPR_NO_MIGRATION_MODE({ name: value, known: this.#context.modes });
-    }
-    this.#parameters.set(name, parseParameter(name, definition, value));
   }
 
   #refuseWhileActive(): void {
@@ -106,33 +138,79 @@ function supportedParameters(): readonly string[] {
   return Object.entries(parameterDefinitions).flatMap(([name, { supported }]) => (supported ? [name] : []));
 }
 
-function parseParameter(name: string, definition: ParameterDefinition, value: string): ParameterValue {
-  const refuse = (expected: string): never => {
-    throw migrationErrors.ERR_CPR_PARAMETER_VALUE({ name, value, expected });
-  };
-  const { initial, range, words } = definition;
+/** The value that a person means. */
+function fromText(name: string, definition: ParameterDefinition, text: string): ParameterValue {
+  const { initial, range, size } = definition;
   if (range !== undefined) {
-    const [least, greatest] = range;
-    const expected =
-      definition.size === true ? "a size in bytes, e.g. 128M" : `a value between ${least} and ${greatest}`;
-    const number = definition.size === true ? sizeOrNaN(value) : /^\d+$/.test(value) ? Number(value) : Number.NaN;
-    return number >= least && number <= greatest ? number : refuse(expected);
+    const number = size === undefined ? (/^\d+$/.test(text) ? Number(text) : Number.NaN) : sizeOrNaN(text, size);
+    return inRange(name, definition, number, text);
   }
   if (typeof initial === "boolean") {
-    return value === "on" || value === "true"
-      ? true
-      : value === "off" || value === "false"
-        ? false
-        : refuse("on or off");
+    if (!["on", "yes", "true", "y", "off", "no", "false", "n"].includes(text)) {
+      throw migrationErrors.ERR_CPR_PARAMETER_VALUE({ name, value: text, expected: "'on' or 'off'" });
+    }
+    return ["on", "yes", "true", "y"].includes(text);
   }
-  return words === undefined || words.includes(value) ? value : refuse(words.join(", "));
+  return oneOf(name, definition, text);
 }
 
-function sizeOrNaN(value: string): number {
+/** The value that a program means: JSON of the parameter's type. Null and an empty list mean that there is none. */
+function fromData(name: string, definition: ParameterDefinition, value: unknown): ParameterValue {
+  const { initial, range, words } = definition;
+  const wrongType = (expected: string) => migrationErrors.ERR_CPR_PARAMETER_TYPE({ name, expected });
+  if (range !== undefined) {
+    if (typeof value !== "number" || !Number.isInteger(value)) {
+      throw wrongType("integer");
+    }
+    return inRange(name, definition, value, String(value));
+  }
+  if (typeof initial === "boolean") {
+    if (typeof value !== "boolean") {
+      throw wrongType("boolean");
+    }
+    return value;
+  }
+  if (initial === "" && words === undefined && (value === null || (Array.isArray(value) && value.length === 0))) {
+    return initial;
+  }
+  if (Array.isArray(value) && !definition.supported) {
+    throw migrationErrors.ERR_CPR_PARAMETER_UNSUPPORTED({ name, supported: supportedParameters() });
+  }
+  if (typeof value !== "string") {
+    throw wrongType("string");
+  }
+  return oneOf(name, definition, value);
+}
+
+function inRange(
+  name: string,
+  { range = [0, 0], expects }: ParameterDefinition,
+  number: number,
+  value: string,
+): number {
+  const [least, greatest] = range;
+  if (!(number >= least && number <= greatest)) {
+    const expected = expects ?? `a value between ${least} and ${greatest}`;
+    throw migrationErrors.ERR_CPR_PARAMETER_RANGE({ name, value, expected });
+  }
+  return number;
+}
+
+function oneOf(name: string, { words }: ParameterDefinition, value: string): string {
+  if (words !== undefined && !words.includes(value)) {
+    throw migrationErrors.ERR_CPR_PARAMETER_WORD({ name, value, known: words });
+  }
+  return value;
+}
+
+function sizeOrNaN(text: string, unit: "B" | "M"): number {
   try {
-    // QEMU's monitor reads a bandwidth without a suffix as MiB/s.
-    return parseMemorySize(value, "M");
+    return parseMemorySize(text, unit);
   } catch {
     return Number.NaN;
   }
+}
+
+function namesOf(capabilities: ReadonlyMap<string, boolean>): ReadonlySet<string> {
+  return new Set([...capabilities].flatMap(([name, on]) => (on ? [name] : [])));
 }

@@ -6,8 +6,9 @@ import { migrationErrors } from "../errors/migration-errors.ts";
 import { deserializeError, isCprError } from "../errors.ts";
 import type { Kernel } from "../kernel.ts";
 import type { DeviceDescription, MachineControl, MachineEvent } from "../machine-thread/machine-control.ts";
+import { forecastMigration } from "../migration/forecast.ts";
 import { IncomingRun } from "../migration/incoming-run.ts";
-import type { MigrationRecord } from "../migration/migration-record.ts";
+import type { MigrationObserver, MigrationRecord } from "../migration/migration-record.ts";
 import { OutgoingRun } from "../migration/outgoing-run.ts";
 import { blockers } from "../migration/preflight.ts";
 import { StoredSettings } from "../migration/settings.ts";
@@ -15,7 +16,13 @@ import type { MigrationSubject } from "../migration/subject.ts";
 import { MigrationMode } from "../migration-mode.ts";
 import { isLive, type RunState, validTransition } from "../runstate.ts";
 import type { SavedRunState } from "../stream/global-state.ts";
-import type { MigrationInformation, VirtualMachine, VirtualMachineEvent } from "../virtual-machine.ts";
+import type {
+  MigrationForecast,
+  MigrationInformation,
+  MigrationStatus,
+  VirtualMachine,
+  VirtualMachineEvent,
+} from "../virtual-machine.ts";
 import type { CharacterSink } from "../virtual-machine-configuration.ts";
 import { Exclusive } from "./exclusive.ts";
 import type { GuestRam } from "./guest-ram.ts";
@@ -59,6 +66,11 @@ export class HostedVirtualMachine implements VirtualMachine, MigrationSubject {
   readonly #exclusive = new Exclusive();
   readonly #listeners: ((event: VirtualMachineEvent) => void)[] = [];
   readonly #resolveEnded: (end: { readonly reason: EndReason }) => void;
+  /** Tells of migrations, if the user wants to know. */
+  readonly #observer: MigrationObserver = {
+    status: (status) => this.#emitIfWanted({ event: "MIGRATION", status }),
+    pass: (pass) => this.#emitIfWanted({ event: "MIGRATION_PASS", pass }),
+  };
   #runState: RunState;
   /** The guest was suspended when the VM was stopped. */
   #wasSuspended = false;
@@ -172,9 +184,7 @@ export class HostedVirtualMachine implements VirtualMachine, MigrationSubject {
       if (this.#record?.active === true) {
         throw migrationErrors.ERR_CPR_MIGRATION_ACTIVE({});
       }
-      const run = await OutgoingRun.prepare(this.#parts.kernel, this, this.settings, uri, (status) =>
-        this.#emitStatus(status),
-      );
+      const run = await OutgoingRun.prepare(this.#parts.kernel, this, this.settings, uri, this.#observer);
       // The record of the migration before is kept until this one has passed the judgement.
       const begun = run.begin(() => {
         this.#record = run.record;
@@ -200,6 +210,18 @@ export class HostedVirtualMachine implements VirtualMachine, MigrationSubject {
   async migrateCancel(): Promise<void> {
     this.#outgoing?.cancel();
     this.#incomingRun?.cancel();
+  }
+
+  async migrateContinue(state: MigrationStatus): Promise<void> {
+    const status = this.#record?.status ?? "none";
+    if (status !== state) {
+      throw migrationErrors.ERR_CPR_NOT_EXPECTED_STATE({ status, expected: state });
+    }
+    this.#outgoing?.continue();
+  }
+
+  async planMigration(uri: string): Promise<MigrationForecast> {
+    return forecastMigration(this.#parts.kernel, this, this.settings, uri, this.#record?.active === true);
   }
 
   async migrateIncoming(uri: string): Promise<void> {
@@ -289,7 +311,7 @@ export class HostedVirtualMachine implements VirtualMachine, MigrationSubject {
   }
 
   async #load(uri: string): Promise<void> {
-    const run = new IncomingRun(this.#parts.kernel, this, this.settings, uri, (status) => this.#emitStatus(status));
+    const run = new IncomingRun(this.#parts.kernel, this, this.settings, uri, this.#observer);
     this.#record = run.record;
     this.#incomingRun = run;
     try {
@@ -483,9 +505,9 @@ export class HostedVirtualMachine implements VirtualMachine, MigrationSubject {
     this.#runState = state;
   }
 
-  #emitStatus(status: MigrationInformation["status"]): void {
+  #emitIfWanted(event: VirtualMachineEvent): void {
     if (this.settings.capabilities().get("events") === true) {
-      this.#emit({ event: "MIGRATION", status });
+      this.#emit(event);
     }
   }
 

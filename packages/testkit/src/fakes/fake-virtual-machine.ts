@@ -1,4 +1,12 @@
-import type { MigrationInformation, MigrationSettings, RunState, VirtualMachine, VirtualMachineEvent } from "@cpr/core";
+import type {
+  MigrationForecast,
+  MigrationInformation,
+  MigrationSettings,
+  MigrationStatus,
+  RunState,
+  VirtualMachine,
+  VirtualMachineEvent,
+} from "@cpr/core";
 
 /**
  * A VM that does nothing but remember what it was told: for tests of monitor commands. Every operation succeeds at once,
@@ -36,10 +44,22 @@ export class FakeVirtualMachine implements VirtualMachine {
         this.#note("setCapability", name, on);
         this.#capabilities.set(name, on);
       },
+      setCapabilities: (list) => {
+        this.#note("setCapabilities", list);
+        for (const { capability, state } of list) {
+          this.#capabilities.set(capability, state);
+        }
+      },
       parameters: () => this.#parameters,
       setParameter: (name, value) => {
         this.#note("setParameter", name, value);
         this.#parameters.set(name, value);
+      },
+      setParameters: (values) => {
+        this.#note("setParameters", values);
+        for (const [name, value] of Object.entries(values)) {
+          this.#parameters.set(name, value as string | number | boolean);
+        }
       },
     };
   }
@@ -73,8 +93,17 @@ export class FakeVirtualMachine implements VirtualMachine {
   async migrate(uri: string): Promise<void> {
     this.#note("migrate", uri);
     this.runState = "postmigrate";
-    const ram = { total: 1 << 20, transferred: 4096, remaining: 0, inPlace: 0, zeroPages: 255, normalPages: 1 };
-    this.#information = { status: "completed", mode: "normal", totalTime: 2, downtime: 1, ram, blockedReasons: [] };
+    const ram = {
+      total: 1 << 20,
+      transferred: 4096,
+      remaining: 0,
+      inPlace: 0,
+      zeroPages: 255,
+      normalPages: 1,
+      passes: 1,
+    };
+    const times = { totalTime: 2, setupTime: 1, downtime: 1 };
+    this.#information = { status: "completed", mode: "normal", ...times, ram, blockedReasons: [] };
   }
 
   async migrationDone(): Promise<MigrationInformation> {
@@ -83,6 +112,30 @@ export class FakeVirtualMachine implements VirtualMachine {
 
   async migrateCancel(): Promise<void> {
     this.#note("migrateCancel");
+  }
+
+  async migrateContinue(state: MigrationStatus): Promise<void> {
+    this.#note("migrateContinue", state);
+  }
+
+  async planMigration(uri: string): Promise<MigrationForecast> {
+    this.#note("planMigration", uri);
+    const size = 1 << 20;
+    const reason = "RAM 'ram0' (/dev/shm/ram0) is shared and can be found again, so it stays in place";
+    return {
+      uri,
+      mode: String(this.#parameters.get("mode")),
+      runState: this.runState,
+      capabilities: [...this.#capabilities].flatMap(([name, on]) => (on ? [name] : [])),
+      transport: {
+        scheme: "file",
+        supports: { stores: true, seekable: true, parallel: true, passesDescriptors: false },
+      },
+      refusals: [],
+      blockedReasons: [],
+      ram: [{ id: "ram0", size, location: "/dev/shm/ram0", inPlace: true, reason, looksShared: false, copied: 0 }],
+      copied: 0,
+    };
   }
 
   async migrateIncoming(uri: string): Promise<void> {
