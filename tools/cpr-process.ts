@@ -27,9 +27,10 @@ export class CprProcess {
   #wake: () => void = () => undefined;
   #end: ProcessEnd | undefined;
 
-  constructor(options: readonly string[], environment: NodeJS.ProcessEnv = {}) {
-    const words = [cprCommand, "run", ...options, "-monitor", "stdio"];
-    this.#child = spawn(process.execPath, words, { env: { ...process.env, ...environment } });
+  /** @param under - a command that starts the process as its last words say, e.g. a tracer, and passes everything on. */
+  constructor(options: readonly string[], environment: NodeJS.ProcessEnv = {}, under: readonly string[] = []) {
+    const words = [...under, process.execPath, cprCommand, "run", ...options, "-monitor", "stdio"];
+    this.#child = spawn(words[0] as string, words.slice(1), { env: { ...process.env, ...environment } });
     let stderr = "";
     this.#child.stderr.on("data", (bytes: Buffer) => {
       stderr += bytes.toString();
