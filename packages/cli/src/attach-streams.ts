@@ -1,5 +1,5 @@
 import type { MonitorCommand, VirtualMachine } from "@cpr/core";
-import { HumanMonitor, MonitorSession } from "@cpr/monitor";
+import { HumanMonitor, MonitorSession, type QmpServer } from "@cpr/monitor";
 import type { StandardStreams } from "./configuration.ts";
 import { ConsoleMultiplexer } from "./console-multiplexer.ts";
 
@@ -8,8 +8,13 @@ export function attachStreams(
   machine: VirtualMachine,
   commands: readonly MonitorCommand[],
   streams: StandardStreams,
+  qmp: QmpServer,
 ): () => void {
   const { stdin, stdout } = process;
+  if (streams.qmp) {
+    qmp.serve({ input: stdin, output: stdout });
+    return () => stdin.destroy();
+  }
   const monitor = new HumanMonitor({ machine, commands });
   if (streams.monitor === "line") {
     const terminal = stdin.isTTY === true && stdout.isTTY === true;

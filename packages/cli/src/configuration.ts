@@ -1,6 +1,7 @@
 import { type CharacterSink, parseMemoryObject, parseMemorySize, type VirtualMachineConfiguration } from "@cpr/core";
 import { fileSink, nullSink, parseSerial, type SerialTarget } from "./character-sinks.ts";
 import { cliErrors } from "./cli-errors.ts";
+import { type MonitorDevice, parseMonitorDevice } from "./monitor-device.ts";
 import type { RunOptions } from "./run-options.ts";
 
 /** How the process's own standard input and output are used. */
@@ -9,12 +10,23 @@ export interface StandardStreams {
   readonly console: string | undefined;
   /** `line`: the monitor has them for itself; `shared`: Ctrl-a c switches; `none`: no monitor. */
   readonly monitor: "line" | "shared" | "none";
+  /** QMP has them. */
+  readonly qmp: boolean;
+}
+
+/** A socket at which a monitor listens. */
+export interface MonitorSocket {
+  readonly protocol: "qmp" | "lines";
+  readonly path: string;
+  /** The VM starts when a client is there. */
+  readonly wait: boolean;
 }
 
 /** What a command line means. */
 export interface RunPlan {
   readonly configuration: VirtualMachineConfiguration;
   readonly streams: StandardStreams;
+  readonly sockets: readonly MonitorSocket[];
 }
 
 /**
@@ -24,16 +36,15 @@ export interface RunPlan {
  * @throws {CprError} ERR_CPR_OPTION_VALUE and the errors of memory objects
  */
 export function planRun(options: RunOptions, consoleSink: CharacterSink): RunPlan {
-  const monitor = options.monitor;
-  if (monitor !== undefined && monitor !== "stdio" && monitor !== "none") {
-    throw cliErrors.ERR_CPR_OPTION_VALUE({ option: "monitor", value: monitor, expected: "stdio or none" });
-  }
+  const monitor = options.monitor === undefined ? undefined : parseMonitorDevice("monitor", options.monitor);
+  const qmp = options.qmp.map((text) => parseMonitorDevice("qmp", text));
+  const onStreams = [monitor, ...qmp].filter((device) => device?.kind === "stdio").length;
   const given = options.serial.map(parseSerial);
   const serial: SerialTarget[] =
-    given.length > 0 ? given : [monitor === "stdio" ? { kind: "null" } : { kind: "stdio", withMonitor: true }];
-  if (serial.filter(({ kind }) => kind === "stdio").length + (monitor === "stdio" ? 1 : 0) > 1) {
+    given.length > 0 ? given : [onStreams > 0 ? { kind: "null" } : { kind: "stdio", withMonitor: true }];
+  if (serial.filter(({ kind }) => kind === "stdio").length + onStreams > 1) {
     throw cliErrors.ERR_CPR_OPTION_VALUE({
-      option: "serial",
+      option: onStreams > 1 ? "qmp" : "serial",
       value: "stdio",
       expected: "standard input and output only once; the monitor or another serial port has them already",
     });
@@ -71,9 +82,18 @@ export function planRun(options: RunOptions, consoleSink: CharacterSink): RunPla
     },
     streams: {
       console: consoleIndex < 0 ? undefined : `serial${consoleIndex}`,
-      monitor: monitor === "stdio" ? "line" : shared && monitor !== "none" ? "shared" : "none",
+      monitor: monitor?.kind === "stdio" ? "line" : shared && monitor === undefined ? "shared" : "none",
+      qmp: qmp.some(({ kind }) => kind === "stdio"),
     },
+    sockets: [
+      ...qmp.flatMap((device) => socketOf("qmp", device)),
+      ...(monitor === undefined ? [] : socketOf("lines", monitor)),
+    ],
   };
+}
+
+function socketOf(protocol: MonitorSocket["protocol"], device: MonitorDevice): readonly MonitorSocket[] {
+  return device.kind === "unix" ? [{ protocol, path: device.path, wait: device.wait }] : [];
 }
 
 function parseMachine(text: string): { type: string; properties: Readonly<Record<string, string>> } {

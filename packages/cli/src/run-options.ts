@@ -14,6 +14,7 @@ export interface RunOptions {
   readonly append?: string;
   readonly serial: readonly string[];
   readonly monitor?: string;
+  readonly qmp: readonly string[];
   readonly incoming?: string;
   readonly name: string;
   readonly uuid?: string;
@@ -55,7 +56,17 @@ export function createRunCommand(): Command {
       collect,
       [],
     )
-    .option("--monitor <device>", "where the monitor is: stdio, none; default: on the console's terminal, Ctrl-a c")
+    .option(
+      "--monitor <device>",
+      "where the monitor is: stdio, unix:PATH,server=on,wait=off, none; default: on the console's terminal, Ctrl-a c",
+    )
+    .option(
+      "--qmp <device>",
+      "where programs control the VM, by QMP: unix:PATH,server=on,wait=off or stdio; wait=on starts the VM when a client " +
+        "is there; may be repeated",
+      collect,
+      [],
+    )
     .option("--incoming <uri>", "wait for a checkpoint: 'defer' for migrate_incoming, or a URI to load at once")
     .option("--name <name>", "name of the VM", "cpr")
     .option("--uuid <uuid>", "UUID of the VM")

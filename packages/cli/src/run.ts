@@ -7,9 +7,14 @@ import type { RunOptions } from "./run-options.ts";
 /** `cpr run`. Fulfilled with the exit status when the VM has ended. */
 export async function run(options: RunOptions, thread?: Worker): Promise<number> {
   const consoleSink: CharacterSink = { write: (bytes) => process.stdout.write(bytes) };
-  const { configuration, streams } = planRun(options, consoleSink);
+  const { configuration, streams, sockets: wanted } = planRun(options, consoleSink);
   await using kernel = new Kernel(installedPlugins(options.plugin));
   let monitor: ReturnType<typeof loadMonitor> | undefined;
+  // Not needed by most, and the start should be short.
+  const sockets =
+    wanted.length === 0 ? undefined : await (await import("./monitor-sockets.ts")).MonitorSockets.open(wanted);
+  using removal = new DisposableStack();
+  removal.defer(() => sockets?.close());
   const machine = await createVirtualMachine(kernel, configuration, {
     ...(thread === undefined ? {} : { thread }),
     meanwhile: () => {
@@ -28,15 +33,22 @@ export async function run(options: RunOptions, thread?: Worker): Promise<number>
   });
   const quit = (): void => void machine.quit();
   process.on("SIGTERM", quit).on("SIGINT", quit).on("SIGHUP", quit);
-  const { attachStreams, commands } = await (monitor ?? loadMonitor(kernel));
-  const release = attachStreams(machine, commands, streams);
+  const { attachStreams, QmpServer, commands } = await (monitor ?? loadMonitor(kernel));
+  const qmp = new QmpServer(machine, commands);
+  sockets?.serve(machine, commands, qmp);
+  const release = attachStreams(machine, commands, streams, qmp);
   const { reason } = await machine.ended;
+  await qmp.close();
   release();
   return reason === "internal-error" ? 9 : 0;
 }
 
 /** Loads what a start does not need before there is a VM. */
 async function loadMonitor(kernel: Kernel) {
-  const [{ attachStreams }, commands] = await Promise.all([import("./attach-streams.ts"), kernel.all(MonitorCommand)]);
-  return { attachStreams, commands };
+  const [{ attachStreams }, { QmpServer }, commands] = await Promise.all([
+    import("./attach-streams.ts"),
+    import("@cpr/monitor"),
+    kernel.all(MonitorCommand),
+  ]);
+  return { attachStreams, QmpServer, commands };
 }

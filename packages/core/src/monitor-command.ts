@@ -6,13 +6,46 @@ export interface MonitorContext {
   readonly machine: VirtualMachine;
   /** All commands that are known, for `help` and `query-commands`. */
   readonly commands: readonly MonitorCommand[];
+  readonly conversation: MonitorConversation;
 }
+
+/** The conversation in which a command is executed. */
+export interface MonitorConversation {
+  /** `people` write lines and read text (QEMU: HMP), `programs` send and receive JSON (QMP). */
+  readonly audience: "people" | "programs";
+}
+
+/**
+ * What a program may give for an argument, after QEMU's QAPI:
+ *
+ * - `size`: an integer from 0 to 2⁶⁴ - 1 (QAPI: uint64)
+ * - `anyOf`: one of these words (QAPI: enum)
+ * - `listOf`: an array
+ * - `members`: an object with these and no other members (QAPI: struct)
+ * - `variants`: an object whose member `tag` says which other members it has (QAPI: flat union)
+ */
+export type MonitorValue =
+  | "string"
+  | "integer"
+  | "size"
+  | "boolean"
+  | { readonly anyOf: readonly string[] }
+  | { readonly listOf: MonitorValue }
+  | { readonly members: MonitorMembers }
+  | { readonly tag: string; readonly variants: Readonly<Record<string, MonitorMembers>> };
+
+/** The members of an object by name. */
+export type MonitorMembers = Readonly<Record<string, { readonly value: MonitorValue; readonly optional?: true }>>;
 
 /** An argument of a command. */
 export interface MonitorArgument {
   readonly name: string;
-  readonly type: "string" | "integer" | "boolean" | "flag";
-  readonly optional?: boolean;
+  /** For people a string, an integer, `on` or `off`, or a flag; a flag is a boolean for programs. */
+  readonly type: "string" | "integer" | "boolean" | "flag" | Exclude<MonitorValue, string>;
+  /** It may be left out: by anybody, or by programs only. */
+  readonly optional?: boolean | "programs";
+  /** The other side does not know this argument. What programs give only may be of any type. */
+  readonly onlyFor?: "people" | "programs";
   /** For a flag: its letter, as in `migrate -d`. */
   readonly letter?: string;
   /** Takes the rest of the line, spaces included. */
@@ -27,7 +60,7 @@ export interface MonitorArgument {
  * turns the data into what a person reads.
  */
 export interface MonitorCommand {
-  /** QMP's name, e.g. `query-status`; the key under `provides`. */
+  /** QMP's name, e.g. `query-status`; the key under `provides`. For people only: `x-` and a name. */
   readonly name: string;
   /** HMP's words, e.g. `info status`; undefined if people have no use for it. */
   readonly words?: string;
@@ -35,6 +68,10 @@ export interface MonitorCommand {
   readonly aliases?: readonly string[];
   readonly summary: string;
   readonly arguments: readonly MonitorArgument[];
+  /** Programs may give arguments of other names too, e.g. the names of settings; `execute` judges them. */
+  readonly openArguments?: true;
+  /** Programs cannot call it: there is another command for them that does the same. */
+  readonly onlyFor?: "people";
   /** @throws {CprError} with the text that the user sees. */
   execute(context: MonitorContext, values: Readonly<Record<string, unknown>>): Promise<unknown>;
   /** Lines for a person, without the final line feed; nothing is printed if absent. */

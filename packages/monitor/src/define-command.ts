@@ -9,6 +9,8 @@ export function defineCommand(command: MonitorCommand): Constructor<MonitorComma
     readonly execute = command.execute;
     declare readonly words?: string;
     declare readonly aliases?: readonly string[];
+    declare readonly openArguments?: true;
+    declare readonly onlyFor?: "people";
     declare readonly print?: (result: unknown) => string;
 
     constructor() {

@@ -1,5 +1,5 @@
 import { isCprError, type MonitorContext } from "@cpr/core";
-import { parseLine, spellingsOf } from "./parse-line.ts";
+import { forPeople, parseLine, spellingsOf } from "./parse-line.ts";
 
 /** The answer to one line. */
 export interface MonitorAnswer {
@@ -16,8 +16,8 @@ export interface MonitorAnswer {
 export class HumanMonitor {
   readonly #context: MonitorContext;
 
-  constructor(context: MonitorContext) {
-    this.#context = context;
+  constructor(context: Omit<MonitorContext, "conversation">) {
+    this.#context = { ...context, conversation: { audience: "people" } };
   }
 
   /** Carries out one line. It never rejects: a failure is an answer. */
@@ -46,7 +46,7 @@ export class HumanMonitor {
         if (typed.startsWith(`${spelling} `)) {
           const words = typed.slice(spelling.length + 1).split(/\s+/);
           const last = words.at(-1) ?? "";
-          const positional = command.arguments.filter(({ type }) => type !== "flag");
+          const positional = forPeople(command).filter(({ type }) => type !== "flag");
           const argument = positional[words.filter((word) => !word.startsWith("-")).length - 1];
           const values = argument?.type === "boolean" ? ["on", "off"] : (argument?.complete?.(this.#context) ?? []);
           return [values.filter((value) => value.startsWith(last)), last];

@@ -1,6 +1,8 @@
 import { defineError, defineErrors } from "@cpr/core";
 
-/** What can be wrong with a line that was typed at the monitor. */
+type None = Record<string, never>;
+
+/** What can be wrong with what is said to a monitor, or with the place where one listens. */
 export const monitorErrors = defineErrors({
   ERR_CPR_MONITOR_UNKNOWN_COMMAND: defineError<{ command: string; near: readonly string[] }>({
     category: "usage",
@@ -13,5 +15,75 @@ export const monitorErrors = defineErrors({
     when: "A monitor command's argument is missing, malformed or one too many.",
     message: ({ command, problem }) => `${command}: ${problem}`,
     hint: ({ usage }) => `Usage: ${usage}`,
+  }),
+  ERR_CPR_QMP_SYNTAX: defineError<{ problem: string }>({
+    category: "usage",
+    when: "What a QMP client sends is not JSON.",
+    message: ({ problem }) => `JSON parse error, ${problem}`,
+  }),
+  ERR_CPR_QMP_INPUT: defineError<{ problem: string }>({
+    category: "usage",
+    when: "What a QMP client sends is no QMP command.",
+    message: ({ problem }) => problem,
+    hint: () => 'A command is {"execute": NAME, "arguments": {…}, "id": …}.',
+  }),
+  ERR_CPR_QMP_NOT_NEGOTIATED: defineError<None>({
+    category: "usage",
+    when: "A QMP client's first command is another one than `qmp_capabilities`.",
+    message: () => "Expecting capabilities negotiation with 'qmp_capabilities'",
+  }),
+  ERR_CPR_QMP_NEGOTIATED: defineError<None>({
+    category: "usage",
+    when: "A QMP client sends `qmp_capabilities` a second time.",
+    message: () => "Capabilities negotiation is already complete, command ignored",
+  }),
+  ERR_CPR_QMP_CAPABILITY: defineError<{ name: string }>({
+    category: "refused",
+    when: "A QMP client enables a capability of the protocol that the greeting did not offer.",
+    message: ({ name }) => `Capability ${name} not available`,
+  }),
+  ERR_CPR_QMP_COMMAND_NOT_FOUND: defineError<{ command: string }>({
+    category: "usage",
+    when: "A QMP client sends a command that there is not.",
+    message: ({ command }) => `The command ${command} has not been found`,
+    hint: () => "query-commands lists the commands.",
+  }),
+  ERR_CPR_QMP_ARGUMENT: defineError<{ problem: string }>({
+    category: "usage",
+    when: "An argument of a QMP command is missing, of the wrong type or one too many.",
+    message: ({ problem }) => problem,
+  }),
+  ERR_CPR_MONITOR_LISTEN: defineError<{ path: string; reason: string }>({
+    category: "input",
+    when: "A monitor's socket cannot be made.",
+    message: ({ path, reason }) => `Failed to bind socket to ${path}: ${reason}`,
+    hint: () => "Check that the folder exists and can be written, and that nothing but a socket has this name.",
+  }),
+  ERR_CPR_MONITOR_SOCKET_BUSY: defineError<{ path: string }>({
+    category: "busy",
+    when: "Another process listens at a monitor's socket.",
+    message: ({ path }) => `Failed to bind socket to ${path}: Address already in use`,
+    hint: () => "Give each VM a socket of its own, or quit the other VM.",
+  }),
+  ERR_CPR_QMP_CONNECT: defineError<{ path: string; reason: string }>({
+    category: "input",
+    when: "Nobody listens at the QMP socket that a client was told.",
+    message: ({ path, reason }) => `Failed to connect to '${path}': ${reason}`,
+    hint: () => "The VM must run and have been started with -qmp unix:PATH,server=on,wait=off.",
+  }),
+  ERR_CPR_QMP_CLOSED: defineError<{ path: string }>({
+    category: "input",
+    when: "The other side of a QMP connection ended it before it answered.",
+    message: ({ path }) => `The connection to '${path}' was closed`,
+  }),
+  ERR_CPR_QMP_PROTOCOL: defineError<{ path: string; problem: string }>({
+    category: "input",
+    when: "What listens at a QMP client's socket does not speak QMP.",
+    message: ({ path, problem }) => `'${path}' is no QMP server: ${problem}`,
+  }),
+  ERR_CPR_QMP_REFUSED: defineError<{ command: string; class: string; reason: string }>({
+    category: "refused",
+    when: "A QMP server that tells no code, such as QEMU, refuses a client's command.",
+    message: ({ reason }) => reason,
   }),
 });

@@ -7,9 +7,14 @@ export interface ParsedLine {
   readonly values: Readonly<Record<string, unknown>>;
 }
 
+/** The arguments that people can give. */
+export function forPeople(command: MonitorCommand): readonly MonitorArgument[] {
+  return command.arguments.filter(({ onlyFor }) => onlyFor !== "programs");
+}
+
 /** How a command is written by a person, e.g. `migrate [-d] uri`. */
 export function usageOf(command: MonitorCommand): string {
-  const words = command.arguments.map((argument) => {
+  const words = forPeople(command).map((argument) => {
     const text = argument.type === "flag" ? `-${argument.letter}` : argument.name;
     return argument.optional === true || argument.type === "flag" ? `[${text}]` : text;
   });
@@ -55,7 +60,7 @@ function parseArguments(command: MonitorCommand, text: string): Record<string, u
     });
   const values: Record<string, unknown> = {};
   let rest = text.trim();
-  const flags = command.arguments.filter(({ type }) => type === "flag");
+  const flags = forPeople(command).filter(({ type }) => type === "flag");
   for (let match = /^-([a-zA-Z])(?:\s+|$)/.exec(rest); match !== null; match = /^-([a-zA-Z])(?:\s+|$)/.exec(rest)) {
     const flag = flags.find(({ letter }) => letter === match?.[1]);
     if (flag === undefined) {
@@ -64,7 +69,7 @@ function parseArguments(command: MonitorCommand, text: string): Record<string, u
     values[flag.name] = true;
     rest = rest.slice(match[0].length);
   }
-  for (const argument of command.arguments.filter(({ type }) => type !== "flag")) {
+  for (const argument of forPeople(command).filter(({ type }) => type !== "flag")) {
     if (rest === "") {
       if (argument.optional !== true) {
         throw fail(`${argument.name} is missing`);

@@ -26,18 +26,22 @@ import {
   QueryMigrateParametersCommand,
 } from "./commands/migration.ts";
 
+import { HumanMonitorCommand, QmpCapabilitiesCommand, QueryVersionCommand } from "./commands/protocol.ts";
+
 export default definePlugin({
   name: "@cpr/monitor",
   setup(context) {
     for (const command of [
       ContCommand,
       HelpCommand,
+      HumanMonitorCommand,
       InfoCommand,
       MigrateCancelCommand,
       MigrateCommand,
       MigrateIncomingCommand,
       MigrateSetCapabilityCommand,
       MigrateSetParameterCommand,
+      QmpCapabilitiesCommand,
       QueryCommandsCommand,
       QueryExecutionCommand,
       QueryMemoryCommand,
@@ -47,6 +51,7 @@ export default definePlugin({
       QueryNameCommand,
       QueryStatusCommand,
       QueryUuidCommand,
+      QueryVersionCommand,
       QuitCommand,
       StopCommand,
       SystemPowerDownCommand,

@@ -6,6 +6,7 @@ import plugin from "../src/plugin.ts";
 pluginPackageCompliance(import.meta.url);
 
 const values: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
+  "human-monitor-command": { "command-line": "info status" },
   migrate: { uri: "file:vm.state" },
   "migrate-incoming": { uri: "file:vm.state" },
   "x-migrate-set-capability": { capability: "events", state: true },

@@ -37,9 +37,10 @@ export function monitorCommandCases(fixture: MonitorCommandFixture): readonly Co
   const call = (): { command: MonitorCommand; machine: FakeVirtualMachine; context: MonitorContext } => {
     const command = fixture.create();
     const machine = new FakeVirtualMachine();
-    return { command, machine, context: { machine, commands: [command, ...others] } };
+    return { command, machine, context: { machine, commands: [command, ...others], conversation } };
   };
-  const { words } = fixture.create();
+  const { words, onlyFor } = fixture.create();
+  const conversation = { audience: onlyFor ?? (words === undefined ? "programs" : "people") } as const;
   return new CaseList()
     .add("has its name for programs, and one line about itself", () => {
       const { name, summary } = fixture.create();
@@ -73,7 +74,9 @@ export function monitorCommandCases(fixture: MonitorCommandFixture): readonly Co
       assert.equal(new Set(letters).size, letters.length, "a letter is there twice");
     })
     .add("has arguments that a line can be taken apart into", () => {
-      const positional = fixture.create().arguments.filter(({ type }) => type !== "flag");
+      const positional = fixture
+        .create()
+        .arguments.filter(({ type, onlyFor }) => type !== "flag" && onlyFor !== "programs");
       for (const [index, { name, optional, rest }] of positional.entries()) {
         const before = positional[index - 1];
         assert.ok(
@@ -81,6 +84,11 @@ export function monitorCommandCases(fixture: MonitorCommandFixture): readonly Co
           `${name} is required, ${before?.name} in front is not`,
         );
         assert.ok(rest !== true || index === positional.length - 1, `${name} takes the rest, but is not the last`);
+      }
+    })
+    .add("has arguments of types that people can type, unless programs alone give them", () => {
+      for (const { name, type, onlyFor } of fixture.create().arguments) {
+        assert.ok(onlyFor === "programs" || typeof type === "string", `${name} cannot be typed`);
       }
     })
     .add("completes its arguments with words, and does nothing by it", () => {

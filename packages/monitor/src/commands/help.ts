@@ -1,7 +1,7 @@
 import type { MonitorCommand } from "@cpr/core";
 import { defineCommand } from "../define-command.ts";
 import { monitorErrors } from "../monitor-errors.ts";
-import { spellingsOf, usageOf } from "../parse-line.ts";
+import { forPeople, spellingsOf, usageOf } from "../parse-line.ts";
 
 const describe = (command: MonitorCommand): string => {
   const aliases = (command.aliases ?? []).map((alias) => `, ${alias}`).join("");
@@ -10,7 +10,7 @@ const describe = (command: MonitorCommand): string => {
 
 const printLines = (result: unknown): string => (result as readonly string[]).join("\n");
 
-const forPeople = (commands: readonly MonitorCommand[]): readonly MonitorCommand[] =>
+const sorted = (commands: readonly MonitorCommand[]): readonly MonitorCommand[] =>
   commands
     .filter(({ words }) => words !== undefined)
     .sort((left, right) => (left.words as string).localeCompare(right.words as string));
@@ -18,13 +18,14 @@ const forPeople = (commands: readonly MonitorCommand[]): readonly MonitorCommand
 /** `help` */
 export const HelpCommand = defineCommand({
   name: "x-help",
+  onlyFor: "people",
   words: "help",
   aliases: ["?"],
   summary: "show all commands, or one with its arguments",
   arguments: [{ name: "command", type: "string", optional: true, rest: true, summary: "which one" }],
   execute: async ({ commands }, values) => {
     if (values.command === undefined) {
-      return forPeople(commands).map(describe);
+      return sorted(commands).map(describe);
     }
     const text = String(values.command);
     const wanted = commands.filter((command) =>
@@ -33,9 +34,9 @@ export const HelpCommand = defineCommand({
     if (wanted.length === 0) {
       throw monitorErrors.ERR_CPR_MONITOR_UNKNOWN_COMMAND({ command: text, near: [] });
     }
-    return forPeople(wanted).flatMap((command) => [
+    return sorted(wanted).flatMap((command) => [
       describe(command),
-      ...command.arguments.map(
+      ...forPeople(command).map(
         ({ name, letter, summary }) => `    ${letter === undefined ? name : `-${letter}`} -- ${summary}`,
       ),
     ]);
@@ -46,11 +47,12 @@ export const HelpCommand = defineCommand({
 /** `info` alone: what there is to know. */
 export const InfoCommand = defineCommand({
   name: "x-info",
+  onlyFor: "people",
   words: "info",
   summary: "show what 'info' can tell",
   arguments: [],
   execute: async ({ commands }) =>
-    forPeople(commands.filter(({ words }) => words?.startsWith("info ") === true)).map(describe),
+    sorted(commands.filter(({ words }) => words?.startsWith("info ") === true)).map(describe),
   print: printLines,
 });
 
@@ -59,5 +61,5 @@ export const QueryCommandsCommand = defineCommand({
   name: "query-commands",
   summary: "list the commands by their names for programs",
   arguments: [],
-  execute: async ({ commands }) => commands.map(({ name }) => ({ name })),
+  execute: async ({ commands }) => commands.filter(({ onlyFor }) => onlyFor !== "people").map(({ name }) => ({ name })),
 });

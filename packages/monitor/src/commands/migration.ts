@@ -18,8 +18,9 @@ export const MigrateCommand = defineCommand({
     { name: "detach", type: "flag", letter: "d", optional: true, summary: "do not wait until it is done" },
     { name: "uri", type: "string", rest: true, summary: "where to, e.g. file:vm.state" },
   ],
-  execute: async ({ machine }, values) => {
+  execute: async ({ machine, conversation }, values) => {
     await machine.migrate(String(values.uri));
+    if (conversation.audience === "programs") return undefined;
     const done = machine.migrationDone();
     return values.detach === true ? Promise.race([done, delay(detachAfterMilliseconds).then(() => undefined)]) : done;
   },
@@ -55,6 +56,7 @@ export const MigrateIncomingCommand = defineCommand({
 /** `migrate_set_parameter` */
 export const MigrateSetParameterCommand = defineCommand({
   name: "x-migrate-set-parameter",
+  onlyFor: "people",
   words: "migrate_set_parameter",
   summary: "set a parameter of migration, e.g. mode cpr-reboot",
   arguments: [
@@ -74,6 +76,7 @@ export const MigrateSetParameterCommand = defineCommand({
 /** `migrate_set_capability` */
 export const MigrateSetCapabilityCommand = defineCommand({
   name: "x-migrate-set-capability",
+  onlyFor: "people",
   words: "migrate_set_capability",
   summary: "switch a capability of migration on or off, e.g. x-ignore-shared on",
   arguments: [

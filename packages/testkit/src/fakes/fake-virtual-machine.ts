@@ -31,6 +31,7 @@ export class FakeVirtualMachine implements VirtualMachine {
     ["max-bandwidth", 0],
     ["mode", "normal"],
   ]);
+  readonly #listeners: ((event: VirtualMachineEvent) => void)[] = [];
   #resolveEnded: (end: Awaited<VirtualMachine["ended"]>) => void = () => undefined;
   #information: MigrationInformation = { status: "none", mode: "normal", blockedReasons: [] };
 
@@ -156,7 +157,12 @@ export class FakeVirtualMachine implements VirtualMachine {
   }
 
   on(listener: (event: VirtualMachineEvent) => void): void {
-    this.#note("on", listener);
+    this.#listeners.push(listener);
+  }
+
+  /** Tells the listeners that something has happened. */
+  emit(event: VirtualMachineEvent): void {
+    for (const listener of this.#listeners) listener(event);
   }
 
   async quit(): Promise<void> {
