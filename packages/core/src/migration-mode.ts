@@ -17,6 +17,8 @@ export interface MigrationPlan {
   readonly uri: TransportUri;
   readonly transport: TransportSupports;
   readonly capabilities: ReadonlySet<string>;
+  /** Pages of RAM are to bypass the host's page cache, where they have channels of their own. */
+  readonly directIo: boolean;
   readonly runState: RunState;
   readonly memory: readonly { readonly id: string; readonly location: string; readonly supports: MemorySupports }[];
 }

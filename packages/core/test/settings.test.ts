@@ -23,14 +23,14 @@ describe("capabilities", () => {
 
   it("say so if they are not supported, or not known", () => {
     const settings = make();
-    expect(() => settings.setCapability("multifd", true)).toThrow(
+    expect(() => settings.setCapability("xbzrle", true)).toThrow(
       expect.objectContaining({
         code: "ERR_CPR_CAPABILITY_UNSUPPORTED",
-        message: "Migration capability 'multifd' is not supported",
-        hint: "Supported: events, pause-before-switchover, x-ignore-shared, validate-uuid.",
+        message: "Migration capability 'xbzrle' is not supported",
+        hint: "Supported: events, pause-before-switchover, multifd, x-ignore-shared, validate-uuid.",
       }) as Error,
     );
-    settings.setCapability("multifd", false);
+    settings.setCapability("xbzrle", false);
     for (const name of ["nonsense", "toString", ""]) {
       expect(() => settings.setCapability(name, false)).toThrow(`invalid parameter value: ${name}`);
     }
@@ -176,11 +176,24 @@ describe("parameters", () => {
 
   it("say so if they are not supported, or not known", () => {
     const settings = make();
-    expect(() => settings.setParameter("multifd-channels", "4")).toThrow(
-      "Migration parameter 'multifd-channels' is not supported",
+    expect(() => settings.setParameter("multifd-zlib-level", "4")).toThrow(
+      "Migration parameter 'multifd-zlib-level' is not supported",
     );
     for (const name of ["nonsense", "constructor"]) {
       expect(() => settings.setParameter(name, "1")).toThrow(`invalid parameter value: ${name}`);
+    }
+  });
+
+  it("say how many channels there are and whether they bypass the page cache", () => {
+    const settings = make();
+    settings.setParameters({ "multifd-channels": 8, "direct-io": true });
+    expect(settings.channels).toEqual({ count: 1, direct: false });
+    settings.setCapability("multifd", true);
+    expect(settings.channels).toEqual({ count: 8, direct: false });
+    for (const count of [0, 256]) {
+      expect(() => settings.setParameters({ "multifd-channels": count })).toThrow(
+        "Option multifd_channels expects a value between 1 and 255",
+      );
     }
   });
 });

@@ -6,6 +6,7 @@ const plan = (change: Partial<MigrationPlan> = {}): MigrationPlan => ({
   uri: { text: "file:vm.state", scheme: "file", rest: "vm.state" },
   transport: { stores: true, seekable: true, parallel: false, passesDescriptors: false },
   capabilities: new Set(["x-ignore-shared"]),
+  directIo: false,
   runState: "running",
   memory: [],
   ...change,

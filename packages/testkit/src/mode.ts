@@ -127,6 +127,7 @@ function plans(): MigrationPlan[] {
           uri: transportUri(transport.stores ? "file:/tmp/vm.state" : "unix:/tmp/socket"),
           transport,
           capabilities: new Set(capabilities),
+          directIo: false,
           runState,
           memory: [{ id: "ram0", location: "/dev/shm/ram0", supports }],
         })),

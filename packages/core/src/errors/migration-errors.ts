@@ -145,6 +145,25 @@ export const migrationErrors = defineErrors({
       `The checkpoint leaves memory object '${id}' in place, but here it is '${location}', which starts empty`,
     hint: () => "Start with the same `-object`, with share=on, as when the checkpoint was written.",
   }),
+  ERR_CPR_TRANSPORT_SEEKABLE: defineError<{ uri: string }>({
+    category: "refused",
+    when: "The capability `mapped-ram` with a transport that takes no positions.",
+    message: () => "Migration requires seekable transport (e.g. file)",
+    hint: ({ uri }) => `Use a file: URI instead of '${uri}', or switch mapped-ram off.`,
+  }),
+  ERR_CPR_TRANSPORT_CHANNELS: defineError<{ uri: string }>({
+    category: "refused",
+    when: "The capability `multifd` without `mapped-ram`, or with a transport that several threads cannot use.",
+    message: () => "Migration requires multi-channel URIs (e.g. tcp)",
+    hint: () =>
+      "Here multifd works with mapped-ram and a file: URI. A stream through several connections is not supported.",
+  }),
+  ERR_CPR_TRANSPORT_DIRECT: defineError<{ uri: string }>({
+    category: "refused",
+    when: "The capability `multifd` with `direct-io` and a transport that has no further descriptors.",
+    message: () => "Migration requires a transport that allows for extra fds (e.g. file)",
+    hint: ({ uri }) => `Use a file: URI instead of '${uri}', or switch direct-io off.`,
+  }),
   ERR_CPR_RAM_COPY_THREAD: defineError<{ reason: string }>({
     category: "internal",
     when: "A thread that copies RAM ended or threw an error that nobody expected.",

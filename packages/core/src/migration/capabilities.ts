@@ -21,7 +21,7 @@ export const capabilityDefinitions: Readonly<Record<string, CapabilityDefinition
   "release-ram": { supported: "no" },
   "return-path": { supported: "no" },
   "pause-before-switchover": { supported: "yes" },
-  multifd: { supported: "no" },
+  multifd: { supported: "yes" },
   "dirty-bitmaps": { supported: "judged" },
   "postcopy-blocktime": { supported: "no" },
   "late-block-activate": { supported: "no" },

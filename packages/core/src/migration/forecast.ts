@@ -27,7 +27,9 @@ export async function forecastMigration(
   }
   if (!isCprError(place)) {
     const { uri, transport } = place;
-    refusals.push(...outgoingRefusals(mode, planFor(subject, uri, transport, capabilities), subject.devices));
+    refusals.push(
+      ...outgoingRefusals(mode, planFor(subject, uri, transport, capabilities, settings.channels), subject.devices),
+    );
   }
   const ram = placeRam(subject.ram.blocks, mode, capabilities).map(forecastRam);
   return {

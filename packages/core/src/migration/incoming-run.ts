@@ -83,6 +83,7 @@ export class IncomingRun {
       transport,
       capabilities: this.#settings.enabled(),
       guestTime: this.#settings.guestTime,
+      channels: this.#settings.channels,
       record: this.record,
       signal: this.#abort.signal,
     };

@@ -17,6 +17,7 @@ import { capabilityDefinitions } from "./capabilities.ts";
 import type { MigrationRecord } from "./migration-record.ts";
 import { type Phase, untilAborted } from "./phase.ts";
 import { incomingRefusals, planFor, refuse } from "./preflight.ts";
+import type { ChannelSettings } from "./settings.ts";
 import type { MigrationSubject } from "./subject.ts";
 import { decodeUuid } from "./uuid.ts";
 
@@ -28,6 +29,7 @@ export interface IncomingMigration {
   readonly transport: Transport;
   readonly capabilities: ReadonlySet<string>;
   readonly guestTime: GuestTime;
+  readonly channels: ChannelSettings;
   readonly record: MigrationRecord;
   /** Given when the VM ends meanwhile. */
   readonly signal: AbortSignal;
@@ -56,8 +58,8 @@ export const incomingPhases: readonly Phase<IncomingMigration>[] = [
   { name: "Put vCPUs and devices in their states", run: putStates },
 ];
 
-function judge({ mode, subject, uri, transport, capabilities }: IncomingMigration): void {
-  refuse(incomingRefusals(mode, planFor(subject, uri, transport, capabilities)));
+function judge({ mode, subject, uri, transport, capabilities, channels }: IncomingMigration): void {
+  refuse(incomingRefusals(mode, planFor(subject, uri, transport, capabilities, channels)));
 }
 
 async function openSource(migration: IncomingMigration): Promise<void> {

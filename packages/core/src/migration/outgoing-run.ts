@@ -52,8 +52,8 @@ export class OutgoingRun {
     const uri = parseTransportUri(text);
     const [transport, mode] = await Promise.all([transportFor(kernel, uri), kernel.get(MigrationMode, settings.mode)]);
     const capabilities = settings.enabled();
-    const { bandwidth } = settings;
-    return new OutgoingRun(subject, { subject, uri, mode, transport, capabilities, bandwidth }, observer);
+    const { bandwidth, channels } = settings;
+    return new OutgoingRun(subject, { subject, uri, mode, transport, capabilities, bandwidth, channels }, observer);
   }
 
   /**

@@ -12,6 +12,7 @@ import type { MigrationRecord } from "./migration-record.ts";
 import { type Phase, untilAborted } from "./phase.ts";
 import { outgoingRefusals, planFor, refuse } from "./preflight.ts";
 import { noticesAbout, placeRam } from "./ram-placement.ts";
+import type { ChannelSettings } from "./settings.ts";
 import type { MigrationSubject } from "./subject.ts";
 import { encodeUuid } from "./uuid.ts";
 
@@ -24,6 +25,7 @@ export interface OutgoingMigration {
   readonly capabilities: ReadonlySet<string>;
   /** Bytes per second; undefined for no limit. */
   readonly bandwidth: number | undefined;
+  readonly channels: ChannelSettings;
   readonly record: MigrationRecord;
   /** Given when the user cancels. */
   readonly signal: AbortSignal;
@@ -65,8 +67,8 @@ export const outgoingPhases: readonly Phase<OutgoingMigration>[] = [
   { name: "Make the checkpoint durable and visible", run: commit },
 ];
 
-function judge({ mode, subject, uri, transport, capabilities }: OutgoingMigration): void {
-  refuse(outgoingRefusals(mode, planFor(subject, uri, transport, capabilities), subject.devices));
+function judge({ mode, subject, uri, transport, capabilities, channels }: OutgoingMigration): void {
+  refuse(outgoingRefusals(mode, planFor(subject, uri, transport, capabilities, channels), subject.devices));
 }
 
 async function openSink(migration: OutgoingMigration): Promise<void> {

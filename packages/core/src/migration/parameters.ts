@@ -59,7 +59,7 @@ export const parameterDefinitions: Readonly<Record<string, ParameterDefinition>>
     expects: "an integer in the range of 0 to 2000000 ms",
   },
   "x-checkpoint-delay": integer(20_000, 0, 0xffff_ffff),
-  "multifd-channels": integer(2, 1, 255),
+  "multifd-channels": integer(2, 1, 255, true),
   "multifd-compression": {
     initial: "none",
     supported: false,
@@ -75,7 +75,7 @@ export const parameterDefinitions: Readonly<Record<string, ParameterDefinition>>
   "vcpu-dirty-limit": integer(1, 1, Number.MAX_SAFE_INTEGER),
   mode: { initial: "normal", supported: true },
   "zero-page-detection": { initial: "legacy", supported: false, words: ["none", "legacy", "multifd"] },
-  "direct-io": { initial: false, supported: false },
+  "direct-io": { initial: false, supported: true },
   "cpr-exec-command": { initial: "", supported: false },
   // Whether the guest's clocks stand still while it is in a checkpoint, or are moved ahead when it is loaded.
   "x-guest-time": { initial: "still", supported: true, words: ["still", "advance"] },

@@ -5,8 +5,9 @@ import type { MigrationMode, MigrationPlan, Refusal } from "../migration-mode.ts
 import type { RunState } from "../runstate.ts";
 import type { Transport, TransportUri } from "../transport.ts";
 import { capabilityDefinitions } from "./capabilities.ts";
-import { supportedCapabilities } from "./settings.ts";
+import { type ChannelSettings, supportedCapabilities } from "./settings.ts";
 import type { MigrationSubject } from "./subject.ts";
+import { brokenTransportRules } from "./transport-rules.ts";
 
 /** The runstates from which a VM can be saved. */
 const movable: readonly RunState[] = ["running", "paused", "suspended", "prelaunch"];
@@ -17,9 +18,10 @@ export function planFor(
   uri: TransportUri,
   transport: Transport,
   capabilities: ReadonlySet<string>,
+  { direct: directIo }: ChannelSettings,
 ): MigrationPlan {
   const memory = ram.blocks.map(({ id, backing: { location, supports } }) => ({ id, location, supports }));
-  return { uri, transport: transport.supports, capabilities, runState, memory };
+  return { uri, transport: transport.supports, capabilities, directIo, runState, memory };
 }
 
 /**
@@ -32,6 +34,7 @@ export function outgoingRefusals(
   devices: readonly DeviceDescription[],
 ): readonly Refusal[] {
   return [
+    ...brokenTransportRules(plan).map(refusal),
     ...runStateRefusals(plan.runState),
     ...blockers(devices, mode.name).map(({ device, reason }) =>
       refusal(migrationErrors.ERR_CPR_BLOCKED({ device, mode: mode.name, reason })),
@@ -43,7 +46,11 @@ export function outgoingRefusals(
 
 /** The same for the incoming side. */
 export function incomingRefusals(mode: MigrationMode, plan: MigrationPlan): readonly Refusal[] {
-  return [...mode.judgeIncoming(plan), ...capabilityRefusals(plan.capabilities)];
+  return [
+    ...brokenTransportRules(plan).map(refusal),
+    ...mode.judgeIncoming(plan),
+    ...capabilityRefusals(plan.capabilities),
+  ];
 }
 
 /** Devices that cannot be saved in a mode, and why. */

@@ -14,6 +14,14 @@ export interface SettingsContext {
   active(): boolean;
 }
 
+/** How pages of RAM go to and from positions of a stream: see {@link TransportChannel}. */
+export interface ChannelSettings {
+  /** How many threads copy pages. */
+  readonly count: number;
+  /** They bypass the host's page cache: with `mapped-ram` and `multifd` only, as in QEMU. */
+  readonly direct: boolean;
+}
+
 /** The capabilities and parameters of one VM. */
 export class StoredSettings implements MigrationSettings {
   readonly #context: SettingsContext;
@@ -35,6 +43,16 @@ export class StoredSettings implements MigrationSettings {
   get bandwidth(): number | undefined {
     const value = this.#parameters.get("max-bandwidth") as number;
     return value === 0 ? undefined : value;
+  }
+
+  /** How pages of RAM go to and from positions of a stream. */
+  get channels(): ChannelSettings {
+    const multifd = this.#capabilities.get("multifd") === true;
+    const aligned = multifd && this.#capabilities.get("mapped-ram") === true;
+    return {
+      count: multifd ? (this.#parameters.get("multifd-channels") as number) : 1,
+      direct: aligned && this.#parameters.get("direct-io") === true,
+    };
   }
 
   /** How time passes for the guest until it is loaded. */
