@@ -37,10 +37,13 @@ export async function run(options: RunOptions, thread?: Worker): Promise<number>
   const qmp = new QmpServer(machine, commands);
   sockets?.serve(machine, commands, qmp);
   const release = attachStreams(machine, commands, streams, qmp);
-  const { reason } = await machine.ended;
+  const end = await machine.ended;
   await qmp.close();
   release();
-  return reason === "internal-error" ? 9 : 0;
+  if (end.reason === "not-loaded") {
+    throw end.error;
+  }
+  return end.reason === "internal-error" ? 9 : 0;
 }
 
 /** Loads what a start does not need before there is a VM. */

@@ -16,6 +16,8 @@ export interface Refusal {
 export interface MigrationPlan {
   readonly uri: TransportUri;
   readonly transport: TransportSupports;
+  /** All transports that are installed, e.g. to tell which ones would do. */
+  readonly transports: readonly { readonly scheme: string; readonly supports: TransportSupports }[];
   readonly capabilities: ReadonlySet<string>;
   /** Pages of RAM are to bypass the host's page cache, where they have channels of their own. */
   readonly directIo: boolean;

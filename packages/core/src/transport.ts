@@ -92,11 +92,23 @@ export interface TransportSource {
   close(): Promise<void>;
 }
 
+/** What can be told of the place that a URI names without opening it. */
+export interface PlaceReport {
+  /** Bytes that can be written there now; undefined if nobody knows. */
+  readonly free?: number;
+}
+
 /** Moves a migration stream to and from the place that a URI names. */
 export interface Transport {
   /** The part of the URI before the colon; the key under `provides`. */
   readonly scheme: string;
   readonly supports: TransportSupports;
+  /**
+   * Looks at the place that a URI names; opens and changes nothing. Called before anything else is judged.
+   *
+   * @throws {CprError} if the URI is malformed. A place that cannot be used is told by {@link openSink}.
+   */
+  examine?(uri: TransportUri): Promise<PlaceReport>;
   /**
    * Opens the place for writing. Called before the VM is stopped, so a URI that cannot work costs the guest nothing.
    *

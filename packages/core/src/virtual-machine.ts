@@ -82,6 +82,26 @@ export interface MigrationForecast {
   readonly ram: readonly RamForecast[];
   /** Bytes of RAM that would be copied at most. */
   readonly copied: number;
+  /** Bytes that can be written to the place that the URI names; undefined if nobody knows. */
+  readonly free?: number;
+}
+
+/** What one migration has instead of the settings. */
+export interface MigrationOverrides {
+  /** The migration mode. */
+  readonly mode?: string;
+  /** The capabilities that are on; all others are off. */
+  readonly capabilities?: readonly string[];
+}
+
+export interface OutgoingOptions extends MigrationOverrides {
+  /** No RAM is copied: it is refused if some would have to be. */
+  readonly inPlaceOnly?: boolean;
+}
+
+export interface IncomingOptions extends MigrationOverrides {
+  /** The VM ends if it cannot be loaded: QMP's `exit-on-error`. If not, it waits and can be told to load again. */
+  readonly exitOnError?: boolean;
 }
 
 /** Capabilities and parameters are settings of the migration, by QEMU's names. */
@@ -112,6 +132,11 @@ export interface MigrationSettings {
   setParameters(values: Readonly<Record<string, unknown>>): void;
 }
 
+/** How a VM has ended. */
+export type VirtualMachineEnd =
+  | { readonly reason: "quit" | "shutdown" | "reset" | "internal-error" }
+  | { readonly reason: "not-loaded"; readonly error: Error };
+
 /** A VM as its monitor sees it. All methods are called on the main thread. */
 export interface VirtualMachine {
   readonly name: string;
@@ -136,7 +161,7 @@ export interface VirtualMachine {
    * `migrate`. Fulfilled when the migration has started; {@link migrationDone} follows its end. Everything that can
    * be refused is refused before the VM is stopped.
    */
-  migrate(uri: string): Promise<void>;
+  migrate(uri: string, options?: OutgoingOptions): Promise<void>;
   /** Ends when no migration is under way; never rejects. */
   migrationDone(): Promise<MigrationInformation>;
   migrateCancel(): Promise<void>;
@@ -149,8 +174,12 @@ export interface VirtualMachine {
   migrateContinue(state: MigrationStatus): Promise<void>;
   /** What {@link migrate} would do with this URI and the present settings. The guest may run meanwhile. */
   planMigration(uri: string): Promise<MigrationForecast>;
-  /** `migrate_incoming`. Fulfilled when the VM is loaded and, if it ran, runs. @throws {CprError} on failure; it can be tried again. */
-  migrateIncoming(uri: string): Promise<void>;
+  /**
+   * `migrate_incoming`. Fulfilled when the VM is loaded and, if it ran, runs.
+   *
+   * @throws {CprError} on failure. It can be tried again, unless the VM was to end then.
+   */
+  migrateIncoming(uri: string, options?: IncomingOptions): Promise<void>;
   queryMigrate(): MigrationInformation;
   queryMemory(): readonly { id: string; size: number; share: boolean; location: string }[];
   /** Statistics of the machine thread. */
@@ -162,6 +191,6 @@ export interface VirtualMachine {
   on(listener: (event: VirtualMachineEvent) => void): void;
   /** Ends the VM: devices closed, RAM unlocked. The guest is not asked. */
   quit(): Promise<void>;
-  /** Fulfilled when the VM has ended, by {@link quit} or by the guest. */
-  readonly ended: Promise<{ readonly reason: "quit" | "shutdown" | "reset" | "internal-error" }>;
+  /** Fulfilled when the VM has ended: by {@link quit}, by the guest, or because it could not be loaded. */
+  readonly ended: Promise<VirtualMachineEnd>;
 }

@@ -39,6 +39,7 @@ describe("a forecast of a migration", () => {
       ],
       copied: 0,
     });
+    expect((await machine.planMigration("store:small")).free).toBe(1000);
     const counted = await instructions(machine);
     await until(async () => (await instructions(machine)) > counted, "going on");
     expect(events).toEqual([]);
@@ -83,6 +84,8 @@ describe("a forecast of a migration", () => {
       expect(other.transport).toBeUndefined();
       expect(other.refusals).toMatchObject([{ code }]);
     }
+    const malformed = await machine.planMigration("store:a place");
+    expect(malformed.refusals.map(({ code }) => code).slice(0, 2)).toEqual(["ERR_CPR_FAKE_URI", "ERR_CPR_BLOCKED"]);
     await machine.quit();
   });
 

@@ -57,6 +57,27 @@ function forge(from: string, to: string): void {
 
 const waiting = (options: FakeOptions = {}) => fakeVirtualMachine({ incoming: "defer", ...options });
 
+describe("a VM that was saved when it had ended", () => {
+  it.each([
+    ["shutdown", "rejects"],
+    ["guest-panicked", "resolves"],
+  ] as const)("is %s again; cont %s, and a reset makes it new", async (runState, outcome) => {
+    await save();
+    const size = (name: string): string => `\0\0\0${String.fromCharCode(name.length + 1)}${name}`;
+    forge(size("running").padEnd(20, "\0"), size(runState).padEnd(20, "\0"));
+    const { machine } = await waiting();
+    await machine.migrateIncoming("store:a");
+    expect(machine.runState).toBe(runState);
+    await (outcome === "rejects"
+      ? expect(machine.cont()).rejects.toThrow("Resetting the Virtual Machine is required")
+      : machine.cont());
+    await machine.stop();
+    await machine.reset();
+    expect(machine.runState).toBe("prelaunch");
+    await machine.quit();
+  });
+});
+
 describe("a load that fails", () => {
   it.each(["store:a", "pipe:a"])("leaves the VM waiting, to be loaded again, from %s", async (uri) => {
     const counted = await save();
@@ -89,6 +110,17 @@ describe("a load that fails", () => {
     ]);
     await until(async () => (await instructions(machine)) > counted, "going on");
     await machine.quit();
+  });
+
+  it("ends the VM if it is told to, and tells why", async () => {
+    const { machine, events } = await waiting();
+    machine.settings.setCapability("events", true);
+    await expect(machine.migrateIncoming("store:nowhere", { exitOnError: true })).rejects.toMatchObject({
+      code: "ERR_CPR_FAKE_OPEN",
+    });
+    expect(await machine.ended).toMatchObject({ reason: "not-loaded", error: { code: "ERR_CPR_FAKE_OPEN" } });
+    expect(events.at(-1)).toEqual({ event: "MIGRATION", status: "failed" });
+    await expect(machine.cont()).rejects.toMatchObject({ code: "ERR_CPR_ENDED" });
   });
 
   it("touches neither RAM nor devices, wherever the damage is", async () => {

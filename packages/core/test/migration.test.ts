@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { parseMemorySize } from "../src/index.ts";
+import { type OutgoingOptions, parseMemorySize } from "../src/index.ts";
 import { type FakeOptions, fakeVirtualMachine, instructions, mebibyte, type, until } from "./fakes/fake-machine.ts";
 import { keptMemory, streams, transportFaults } from "./fakes/fake-plugin.ts";
 
@@ -326,6 +326,75 @@ describe("an outgoing migration", () => {
     await machine.quit();
   });
 
+  it("is refused in QEMU's order: what the URI says, what the transport lacks, what the VM is doing", async () => {
+    const { machine } = await keepingMachine({ commandLine: "blocks=keeping" });
+    const withMapped = { capabilities: ["mapped-ram", "multifd"] };
+    const refused = async (uri: string, options: OutgoingOptions, message: string) =>
+      expect(machine.migrate(uri, options)).rejects.toThrow(message);
+    machine.settings.setParameter("mode", "normal");
+    machine.settings.setCapability("pause-before-switchover", true);
+    await machine.migrate("store:a");
+    await refused("store:a b", withMapped, "a place has no spaces");
+    await refused("pipe:b", withMapped, "Migration requires seekable transport (e.g. file)");
+    await refused("store:b", { capabilities: ["multifd"] }, "Migration requires multi-channel URIs (e.g. tcp)");
+    await refused("store:b", { mode: "keeping" }, "There's a migration process in progress");
+    await until(() => machine.queryMigrate().status === "pre-switchover", "waiting");
+    await machine.migrateContinue("pre-switchover");
+    await machine.migrationDone();
+    await refused("store:b", { mode: "keeping" }, "Can't migrate the vm that was paused due to previous migration");
+    await machine.cont();
+    await refused("store:b", { mode: "keeping", capabilities: ["x-colo"] }, "the echo cannot be moved");
+    await refused("store:b", { capabilities: ["x-colo"] }, "Cannot use COLO with CPR");
+    await refused("store:b", { mode: "mad" }, "Parameter 'mode' does not accept value 'mad'");
+    expect(machine.runState).toBe("running");
+    await machine.quit();
+  });
+
+  it("can have a mode and capabilities of its own, and refuse to copy RAM", async () => {
+    const own = { mode: "keeping", capabilities: ["x-ignore-shared"] };
+    const { machine } = await fakeVirtualMachine({ path });
+    await machine.migrate("store:a", { ...own, inPlaceOnly: true });
+    const { status, mode, ram } = await machine.migrationDone();
+    expect([status, mode, ram?.inPlace]).toEqual(["completed", "keeping", mebibyte]);
+    expect(machine.settings.capabilities().get("x-ignore-shared")).toBe(false);
+    await machine.quit();
+    const { machine: second } = await fakeVirtualMachine({ path, incoming: "defer" });
+    await expect(second.migrateIncoming("store:a")).rejects.toMatchObject({ code: "ERR_CPR_STREAM_CAPABILITY" });
+    await second.migrateIncoming("store:a", own);
+    expect(second.runState).toBe("running");
+    await second.quit();
+    const { machine: third, events } = await fakeVirtualMachine({ type: "memory-backend-memfd" });
+    await expect(third.migrate("store:b", { ...own, inPlaceOnly: true })).rejects.toMatchObject({
+      code: "ERR_CPR_RAM_VOLATILE",
+      message: "Memory region ram0 is volatile",
+    });
+    expect(events).toEqual([]);
+    await third.quit();
+  });
+
+  it("saves a VM that has failed as one that has failed", async () => {
+    const first = await keepingMachine();
+    type(first.machine, "I");
+    await until(() => first.machine.runState === "internal-error", "the failure");
+    transportFaults.writesUntilFailure = 0;
+    await first.machine.migrate("store:a");
+    expect((await first.machine.migrationDone()).status).toBe("failed");
+    expect(first.machine.runState).toBe("internal-error");
+    delete transportFaults.writesUntilFailure;
+    await first.machine.migrate("store:a");
+    expect((await first.machine.migrationDone()).status).toBe("completed");
+    await first.machine.quit();
+    const { machine } = await keepingMachine({ incoming: "defer" });
+    await machine.migrateIncoming("store:a");
+    expect(machine.runState).toBe("internal-error");
+    await expect(machine.cont()).rejects.toThrow("Resetting the Virtual Machine is required");
+    await machine.reset();
+    expect(machine.runState).toBe("prelaunch");
+    await machine.cont();
+    await until(async () => (await instructions(machine)) > 0, "a new start");
+    await machine.quit();
+  });
+
   it("ends with the VM", async () => {
     const { machine } = await keepingMachine();
     transportFaults.hangs = true;
@@ -387,9 +456,16 @@ describe("RAM in place and its checkpoint", () => {
     const { machine } = await keepingMachine();
     await machine.migrate("store:a");
     await machine.migrationDone();
+    expect(machine.queryMigrate().notices).toBeUndefined();
     await machine.cont();
     expect(machine.runState).toBe("running");
     await expect(stat(`${path}.cpr`)).rejects.toMatchObject({ code: "ENOENT" });
+    expect(machine.queryMigrate()).toMatchObject({
+      status: "completed",
+      notices: [
+        "The checkpoint 'store:a' cannot be loaded any more: its RAM was left in place, and the VM has gone on",
+      ],
+    });
     await machine.migrate("store:b");
     await machine.migrationDone();
     await machine.quit();

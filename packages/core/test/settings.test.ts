@@ -105,9 +105,9 @@ describe("parameters", () => {
     settings.setParameter("max-bandwidth", "2");
     settings.setParameter("downtime-limit", "2000000");
     expect(settings.mode).toBe("other");
-    expect(settings.bandwidth).toBe(2 << 20);
+    expect(settings.effective().bandwidth).toBe(2 << 20);
     settings.setParameter("max-bandwidth", "0");
-    expect(settings.bandwidth).toBeUndefined();
+    expect(settings.effective().bandwidth).toBeUndefined();
     expect(() => settings.setParameter("mode", "mad")).toThrow(
       expect.objectContaining({
         message: "Parameter 'mode' does not accept value 'mad'",
@@ -153,7 +153,7 @@ describe("parameters", () => {
       expect(() => settings.setParameters(values)).toThrow(message);
     }
     expect(settings.mode).toBe("other");
-    expect(settings.bandwidth).toBe(noLimit);
+    expect(settings.effective().bandwidth).toBe(noLimit);
   });
 
   it("that have no effect here can be set to what they are: null, an empty text or list, or the same", () => {
@@ -187,9 +187,9 @@ describe("parameters", () => {
   it("say how many channels there are and whether they bypass the page cache", () => {
     const settings = make();
     settings.setParameters({ "multifd-channels": 8, "direct-io": true });
-    expect(settings.channels).toEqual({ count: 1, direct: false });
+    expect(settings.effective().channels).toEqual({ count: 1, direct: false });
     settings.setCapability("multifd", true);
-    expect(settings.channels).toEqual({ count: 8, direct: false });
+    expect(settings.effective().channels).toEqual({ count: 8, direct: false });
     for (const count of [0, 256]) {
       expect(() => settings.setParameters({ "multifd-channels": count })).toThrow(
         "Option multifd_channels expects a value between 1 and 255",

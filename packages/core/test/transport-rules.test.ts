@@ -25,6 +25,7 @@ describe("what settings want of a transport", () => {
   ] as const)("%s: %j, direct-io %s, %j", (_what, capabilities, directIo, supports, expected) => {
     const broken = brokenTransportRules({
       uri: { text: "store:a", scheme: "store", rest: "a" },
+      transports: [],
       transport: { stores: true, passesDescriptors: false, ...supports },
       capabilities: new Set(capabilities),
       directIo,

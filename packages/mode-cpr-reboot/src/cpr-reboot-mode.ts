@@ -25,10 +25,11 @@ export class CprRebootMode implements MigrationMode {
   }
 }
 
-function judge({ uri, transport, capabilities }: MigrationPlan): readonly Refusal[] {
+function judge({ uri, transport, transports, capabilities }: MigrationPlan): readonly Refusal[] {
   const errors: CprError[] = [];
   if (!transport.stores) {
-    errors.push(cprRebootErrors.ERR_CPR_REBOOT_STREAMS({ scheme: uri.scheme, uri: uri.text }));
+    const keeping = transports.filter(({ supports }) => supports.stores).map(({ scheme }) => scheme);
+    errors.push(cprRebootErrors.ERR_CPR_REBOOT_STREAMS({ scheme: uri.scheme, uri: uri.text, keeping }));
   }
   if (capabilities.has("postcopy-ram") || capabilities.has("dirty-bitmaps")) {
     errors.push(cprRebootErrors.ERR_CPR_REBOOT_POSTCOPY({}));

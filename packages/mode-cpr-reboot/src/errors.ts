@@ -19,11 +19,14 @@ export const cprRebootErrors = defineErrors({
     when: "A migration in mode cpr-reboot with the capability x-colo.",
     message: () => "Cannot use COLO with CPR",
   }),
-  ERR_CPR_REBOOT_STREAMS: defineError<{ scheme: string; uri: string }>({
+  ERR_CPR_REBOOT_STREAMS: defineError<{ scheme: string; uri: string; keeping: readonly string[] }>({
     category: "refused",
     when: "A migration in mode cpr-reboot to a URI that streams from one process to another instead of keeping the bytes.",
     message: ({ uri, scheme }) =>
       `'${uri}' cannot be used in mode cpr-reboot: ${scheme}: streams from one instance to the other, so nothing would be left to restart from`,
-    hint: () => "Use a URI that keeps the bytes, e.g. file:vm.state or exec:COMMAND.",
+    hint: ({ keeping }) =>
+      keeping.length === 0
+        ? "No transport is installed that keeps the bytes."
+        : `Use a URI that keeps the bytes: ${keeping.map((scheme) => `${scheme}:…`).join(" or ")}`,
   }),
 });

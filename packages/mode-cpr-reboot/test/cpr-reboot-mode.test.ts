@@ -5,6 +5,11 @@ import { CprRebootMode } from "../src/index.ts";
 const plan = (change: Partial<MigrationPlan> = {}): MigrationPlan => ({
   uri: { text: "file:vm.state", scheme: "file", rest: "vm.state" },
   transport: { stores: true, seekable: true, parallel: false, passesDescriptors: false },
+  transports: [
+    { scheme: "file", supports: { stores: true, seekable: true, parallel: true, passesDescriptors: false } },
+    { scheme: "pigeon", supports: { stores: false, seekable: false, parallel: false, passesDescriptors: false } },
+    { scheme: "exec", supports: { stores: true, seekable: false, parallel: false, passesDescriptors: false } },
+  ],
   capabilities: new Set(["x-ignore-shared"]),
   directIo: false,
   runState: "running",
@@ -45,10 +50,13 @@ describe("the mode cpr-reboot", () => {
           code: "ERR_CPR_REBOOT_STREAMS",
           message:
             "'pigeon:home' cannot be used in mode cpr-reboot: pigeon: streams from one instance to the other, so nothing would be left to restart from",
-          hint: "Use a URI that keeps the bytes, e.g. file:vm.state or exec:COMMAND.",
+          hint: "Use a URI that keeps the bytes: file:… or exec:…",
         },
       ]);
     }
+    expect(mode.judgeOutgoing(plan({ uri, transport, transports: [] }))).toMatchObject([
+      { hint: "No transport is installed that keeps the bytes." },
+    ]);
   });
 
   it("leaves RAM in place that is shared and outlives the process, and no other", () => {

@@ -126,6 +126,7 @@ function plans(): MigrationPlan[] {
         memorySupports().map((supports) => ({
           uri: transportUri(transport.stores ? "file:/tmp/vm.state" : "unix:/tmp/socket"),
           transport,
+          transports: transports.map((supports, index) => ({ scheme: `scheme${index}`, supports })),
           capabilities: new Set(capabilities),
           directIo: false,
           runState,

@@ -198,6 +198,16 @@ export function transportCases(fixture: TransportFixture): readonly ComplianceCa
       const incoming = await rejectsWithCprError(receiveAll(transport, fixture.unusable.incoming));
       assert.equal(incoming.details.uri, fixture.unusable.incoming);
     })
+    .add(
+      "examines a place, if it can, without making anything there",
+      inPlace(async (place, transport) => {
+        const { free } = (await transport.examine?.(transportUri(place.outgoing))) ?? {};
+        assert.ok(free === undefined || (Number.isSafeInteger(free) && free >= 0), `${free} bytes are free`);
+        assert.equal(await place.contents?.(), undefined);
+        // Whether a place can be used is told when it is opened.
+        await transport.examine?.(transportUri(fixture.unusable.outgoing));
+      }),
+    )
     .add("refuses a URI with nothing after the colon, and tells it", async () => {
       const transport = fixture.create();
       const uri = `${scheme}:`;

@@ -162,6 +162,23 @@ const broken: Record<string, { readonly transport: new () => MemoryTransport; re
     },
     noticedBy: ["refuses to begin when the signal was aborted before"],
   },
+  "makes something where it only looks": {
+    transport: class extends MemoryTransport {
+      async examine({ rest }: TransportUri) {
+        this.streams.set(rest, new Uint8Array(1));
+        return {};
+      }
+    },
+    noticedBy: ["examines a place, if it can, without making anything there"],
+  },
+  "says that less than nothing is free": {
+    transport: class extends MemoryTransport {
+      async examine() {
+        return { free: -1 };
+      }
+    },
+    noticedBy: ["examines a place, if it can, without making anything there"],
+  },
   "keeps the caller's buffer": {
     transport: withSink((sink) => {
       const kept: Uint8Array[] = [];

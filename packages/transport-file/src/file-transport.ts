@@ -1,4 +1,6 @@
-import type { Abortable, Transport, TransportSink, TransportSource, TransportUri } from "@cpr/core";
+import { stat, statfs } from "node:fs/promises";
+import { dirname } from "node:path";
+import type { Abortable, PlaceReport, Transport, TransportSink, TransportSource, TransportUri } from "@cpr/core";
 import { injectable } from "@cpr/core/di";
 import { FileSink } from "./file-sink.ts";
 import { FileSource } from "./file-source.ts";
@@ -14,6 +16,17 @@ import { parseFileUri } from "./file-uri.ts";
 export class FileTransport implements Transport {
   readonly scheme = "file";
   readonly supports = { stores: true, seekable: true, parallel: true, passesDescriptors: false } as const;
+
+  async examine(uri: TransportUri): Promise<PlaceReport> {
+    const { path } = parseFileUri(uri);
+    const found = await stat(path).catch(() => undefined);
+    if (found !== undefined && !found.isFile()) {
+      return {};
+    }
+    // A stream is written beside what stands there, which stays until the stream is complete.
+    const space = await statfs(dirname(path)).catch(() => undefined);
+    return space === undefined ? {} : { free: space.bavail * space.bsize };
+  }
 
   async openSink(uri: TransportUri, { signal }: Abortable = {}): Promise<TransportSink> {
     signal?.throwIfAborted();

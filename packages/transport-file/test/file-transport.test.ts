@@ -56,6 +56,17 @@ describe("file:PATH,offset=N", () => {
     expect(await readdir(folder)).toEqual([]);
   });
 
+  it("tells a bad offset, and the space that is free, before anything is opened", async () => {
+    const examine = (uri: string) => transport.examine(transportUri(uri));
+    await expect(examine(`file:${path},offset=0x20M`)).rejects.toMatchObject({ code: "ERR_CPR_FILE_OFFSET" });
+    expect((await examine(`file:${path},offset=0x1000`)).free).toBeGreaterThan(0);
+    await send(`file:${path}`);
+    expect((await examine(`file:${path}`)).free).toBeGreaterThan(0);
+    expect(await examine("file:/dev/null")).toEqual({});
+    expect(await examine(`file:${join(folder, "missing", "vm.state")}`)).toEqual({});
+    expect(await readdir(folder)).toEqual(["vm.state"]);
+  });
+
   it("takes a comma that does not begin an offset as part of the path", async () => {
     await send(`file:${path},more`);
     expect(await readdir(folder)).toEqual(["vm.state,more"]);

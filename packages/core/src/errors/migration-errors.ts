@@ -32,12 +32,6 @@ export const migrationErrors = defineErrors({
     message: () => "Can't migrate the vm that was paused due to previous migration",
     hint: () => "Let it run with `cont` first, or quit: its checkpoint is complete.",
   }),
-  ERR_CPR_MIGRATE_IN_RUNSTATE: defineError<{ runState: string }>({
-    category: "refused",
-    when: "`migrate` in a VM that has failed, panicked or shut down.",
-    message: ({ runState }) => `A VM in runstate ${runState} cannot be migrated`,
-    hint: () => "Reset it with `system_reset`.",
-  }),
   ERR_CPR_NOT_INCOMING: defineError<None>({
     category: "refused",
     when: "`migrate_incoming` in a process that was started without `-incoming`.",
@@ -53,6 +47,19 @@ export const migrationErrors = defineErrors({
     when: "A device of the VM cannot be saved in the migration mode.",
     message: ({ reason }) => reason,
     hint: ({ device, mode }) => `Device '${device}' blocks the migration mode ${mode}.`,
+  }),
+  ERR_CPR_RAM_VOLATILE: defineError<{ id: string; location: string; mode: string }>({
+    category: "refused",
+    when: "A checkpoint without any RAM in it is asked for, but some RAM would not stay in place.",
+    message: ({ id }) => `Memory region ${id} is volatile`,
+    hint: ({ location, mode }) =>
+      `It is '${location}', which is not found again in mode ${mode}. Give RAM a file, with share=on.`,
+  }),
+  ERR_CPR_MODE_UNSUPPORTED: defineError<{ name: string; known: readonly string[] }>({
+    category: "refused",
+    when: "A migration mode of QEMU that no installed plugin provides.",
+    message: ({ name }) => `Migration mode '${name}' is not supported`,
+    hint: (details) => `Known: ${details.known.join(", ")}.`,
   }),
   ERR_CPR_CAPABILITY_UNKNOWN: defineError<{ name: string; known: readonly string[] }>({
     category: "usage",
@@ -149,20 +156,20 @@ export const migrationErrors = defineErrors({
     category: "refused",
     when: "The capability `mapped-ram` with a transport that takes no positions.",
     message: () => "Migration requires seekable transport (e.g. file)",
-    hint: ({ uri }) => `Use a file: URI instead of '${uri}', or switch mapped-ram off.`,
+    hint: ({ uri }) => `'${uri}' goes from start to end. Use a URI that takes positions, or switch mapped-ram off.`,
   }),
   ERR_CPR_TRANSPORT_CHANNELS: defineError<{ uri: string }>({
     category: "refused",
     when: "The capability `multifd` without `mapped-ram`, or with a transport that several threads cannot use.",
     message: () => "Migration requires multi-channel URIs (e.g. tcp)",
     hint: () =>
-      "Here multifd works with mapped-ram and a file: URI. A stream through several connections is not supported.",
+      "Here multifd works with mapped-ram and a URI that takes positions. A stream through several connections is not supported.",
   }),
   ERR_CPR_TRANSPORT_DIRECT: defineError<{ uri: string }>({
     category: "refused",
     when: "The capability `multifd` with `direct-io` and a transport that has no further descriptors.",
     message: () => "Migration requires a transport that allows for extra fds (e.g. file)",
-    hint: ({ uri }) => `Use a file: URI instead of '${uri}', or switch direct-io off.`,
+    hint: ({ uri }) => `'${uri}' has one descriptor. Use a URI that takes positions, or switch direct-io off.`,
   }),
   ERR_CPR_RAM_COPY_THREAD: defineError<{ reason: string }>({
     category: "internal",

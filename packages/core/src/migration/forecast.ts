@@ -1,63 +1,52 @@
-import { migrationErrors } from "../errors/migration-errors.ts";
-import { type CprError, isCprError } from "../errors.ts";
+import { isCprError } from "../errors.ts";
 import type { Kernel } from "../kernel.ts";
 import { MigrationMode, type Refusal } from "../migration-mode.ts";
-import type { Transport, TransportUri } from "../transport.ts";
+import type { PlaceReport } from "../transport.ts";
 import type { MigrationForecast, RamForecast } from "../virtual-machine.ts";
-import { blockers, outgoingRefusals, planFor, refusal } from "./preflight.ts";
+import { findIntent } from "./intent.ts";
+import { blockers, type MigrationIntent, outgoingRefusals, refusal } from "./preflight.ts";
 import { placeRam, type RamPlacement } from "./ram-placement.ts";
-import type { StoredSettings } from "./settings.ts";
+import type { EffectiveSettings } from "./settings.ts";
 import type { MigrationSubject } from "./subject.ts";
-import { parseTransportUri, transportFor } from "./transport-uri.ts";
 
 /** What `migrate` would do: the same judgement and the same decisions, as data, while the guest may run. */
 export async function forecastMigration(
   kernel: Kernel,
   subject: MigrationSubject,
-  settings: StoredSettings,
-  text: string,
-  active: boolean,
+  settings: EffectiveSettings,
+  uri: string,
 ): Promise<MigrationForecast> {
-  const capabilities = settings.enabled();
   const mode = await kernel.get(MigrationMode, settings.mode);
-  const place = await findPlace(kernel, text);
-  const refusals: Refusal[] = isCprError(place) ? [refusal(place)] : [];
-  if (active) {
-    refusals.push(refusal(migrationErrors.ERR_CPR_MIGRATION_ACTIVE({})));
+  const refusals: Refusal[] = [];
+  let intent: MigrationIntent | undefined;
+  let place: PlaceReport | undefined;
+  try {
+    intent = await findIntent(kernel, subject, settings, uri);
+    place = await intent.transport.examine?.(intent.uri);
+  } catch (error) {
+    if (!isCprError(error)) {
+      throw error;
+    }
+    refusals.push(refusal(error));
   }
-  if (!isCprError(place)) {
-    const { uri, transport } = place;
-    refusals.push(
-      ...outgoingRefusals(mode, planFor(subject, uri, transport, capabilities, settings.channels), subject.devices),
-    );
+  if (intent !== undefined) {
+    refusals.push(...outgoingRefusals({ ...intent, inPlaceOnly: false }));
   }
-  const ram = placeRam(subject.ram.blocks, mode, capabilities).map(forecastRam);
+  const ram = placeRam(subject.ram.blocks, mode, settings.capabilities).map(forecastRam);
   return {
-    uri: text,
+    uri,
     mode: mode.name,
     runState: subject.runState,
-    capabilities: [...capabilities],
-    ...(isCprError(place) ? {} : { transport: { scheme: place.transport.scheme, supports: place.transport.supports } }),
+    capabilities: [...settings.capabilities],
+    ...(intent === undefined
+      ? {}
+      : { transport: { scheme: intent.transport.scheme, supports: intent.transport.supports } }),
     refusals,
-    blockedReasons: blockers(subject.devices, mode.name).map(({ reason }) => reason),
+    blockedReasons: blockers(subject, mode.name).map(({ reason }) => reason),
     ram,
     copied: ram.reduce((sum, { copied }) => sum + copied, 0),
+    ...(place?.free === undefined ? {} : { free: place.free }),
   };
-}
-
-async function findPlace(
-  kernel: Kernel,
-  text: string,
-): Promise<{ readonly uri: TransportUri; readonly transport: Transport } | CprError> {
-  try {
-    const uri = parseTransportUri(text);
-    return { uri, transport: await transportFor(kernel, uri) };
-  } catch (error) {
-    if (isCprError(error)) {
-      return error;
-    }
-    throw error;
-  }
 }
 
 function forecastRam({ block, inPlace, reason, looksShared }: RamPlacement): RamForecast {

@@ -1,28 +1,27 @@
 import { migrationErrors } from "../errors/migration-errors.ts";
 import { isCprError } from "../errors.ts";
 import type { Kernel } from "../kernel.ts";
-import { MigrationMode } from "../migration-mode.ts";
 import type { SavedRunState } from "../stream/global-state.ts";
 import { type IncomingMigration, incomingPhases } from "./incoming.ts";
+import { findIntent } from "./intent.ts";
 import { type MigrationObserver, MigrationRecord } from "./migration-record.ts";
 import { PhaseSequence } from "./phase.ts";
-import type { StoredSettings } from "./settings.ts";
+import type { EffectiveSettings } from "./settings.ts";
 import type { MigrationSubject } from "./subject.ts";
-import { parseTransportUri, transportFor } from "./transport-uri.ts";
 
 /** The run of one attempt to load a VM. */
 export class IncomingRun {
   readonly record: MigrationRecord;
   readonly #kernel: Kernel;
   readonly #subject: MigrationSubject;
-  readonly #settings: StoredSettings;
+  readonly #settings: EffectiveSettings;
   readonly #uri: string;
   readonly #abort = new AbortController();
 
   constructor(
     kernel: Kernel,
     subject: MigrationSubject,
-    settings: StoredSettings,
+    settings: EffectiveSettings,
     uri: string,
     observer: MigrationObserver,
   ) {
@@ -71,22 +70,8 @@ export class IncomingRun {
   }
 
   async #prepare(): Promise<IncomingMigration> {
-    const uri = parseTransportUri(this.#uri);
-    const [transport, mode] = await Promise.all([
-      transportFor(this.#kernel, uri),
-      this.#kernel.get(MigrationMode, this.#settings.mode),
-    ]);
-    return {
-      subject: this.#subject,
-      uri,
-      mode,
-      transport,
-      capabilities: this.#settings.enabled(),
-      guestTime: this.#settings.guestTime,
-      channels: this.#settings.channels,
-      record: this.record,
-      signal: this.#abort.signal,
-    };
+    const intent = await findIntent(this.#kernel, this.#subject, this.#settings, this.#uri);
+    return { ...intent, record: this.record, signal: this.#abort.signal };
   }
 
   #failure(error: unknown): Error {

@@ -1,7 +1,5 @@
 import { migrationErrors } from "../errors/migration-errors.ts";
 import { streamErrors } from "../errors/stream-errors.ts";
-import type { GuestTime } from "../machine-thread/guest-time.ts";
-import type { MigrationMode } from "../migration-mode.ts";
 import { findProcessorModel, missingFeatures } from "../processor-model.ts";
 import { decodeState } from "../state/codec.ts";
 import type { StateOf } from "../state/schema.ts";
@@ -11,25 +9,16 @@ import type { DeviceSection } from "../stream/description-section.ts";
 import { pageSize } from "../stream/format.ts";
 import { globalState, globalStateName, interpretGlobalState, type SavedRunState } from "../stream/global-state.ts";
 import type { RamBlockEntry, RamVisitor } from "../stream/ram-section.ts";
-import type { Transport, TransportSource, TransportUri } from "../transport.ts";
+import type { TransportSource } from "../transport.ts";
 import type { RamBlock } from "../vm/guest-ram.ts";
 import { capabilityDefinitions } from "./capabilities.ts";
 import type { MigrationRecord } from "./migration-record.ts";
 import { type Phase, untilAborted } from "./phase.ts";
-import { incomingRefusals, planFor, refuse } from "./preflight.ts";
-import type { ChannelSettings } from "./settings.ts";
-import type { MigrationSubject } from "./subject.ts";
+import { incomingRefusals, type MigrationIntent, refuse } from "./preflight.ts";
 import { decodeUuid } from "./uuid.ts";
 
 /** An incoming migration: what it was asked for, and what its phases hand on to each other. */
-export interface IncomingMigration {
-  readonly subject: MigrationSubject;
-  readonly uri: TransportUri;
-  readonly mode: MigrationMode;
-  readonly transport: Transport;
-  readonly capabilities: ReadonlySet<string>;
-  readonly guestTime: GuestTime;
-  readonly channels: ChannelSettings;
+export interface IncomingMigration extends MigrationIntent {
   readonly record: MigrationRecord;
   /** Given when the VM ends meanwhile. */
   readonly signal: AbortSignal;
@@ -58,8 +47,8 @@ export const incomingPhases: readonly Phase<IncomingMigration>[] = [
   { name: "Put vCPUs and devices in their states", run: putStates },
 ];
 
-function judge({ mode, subject, uri, transport, capabilities, channels }: IncomingMigration): void {
-  refuse(incomingRefusals(mode, planFor(subject, uri, transport, capabilities, channels)));
+function judge(migration: IncomingMigration): void {
+  refuse(incomingRefusals(migration));
 }
 
 async function openSource(migration: IncomingMigration): Promise<void> {

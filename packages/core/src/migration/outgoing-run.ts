@@ -1,13 +1,13 @@
 import { migrationErrors } from "../errors/migration-errors.ts";
 import { isCprError } from "../errors.ts";
 import type { Kernel } from "../kernel.ts";
-import { MigrationMode } from "../migration-mode.ts";
+import { findIntent } from "./intent.ts";
 import { type MigrationObserver, MigrationRecord } from "./migration-record.ts";
 import { type OutgoingMigration, outgoingPhases } from "./outgoing.ts";
 import { PhaseSequence } from "./phase.ts";
-import type { StoredSettings } from "./settings.ts";
+import type { OutgoingIntent } from "./preflight.ts";
+import type { EffectiveSettings } from "./settings.ts";
 import type { MigrationSubject } from "./subject.ts";
-import { parseTransportUri, transportFor } from "./transport-uri.ts";
 
 /** A VM that is saved, and told when that is complete. */
 export interface OutgoingSubject extends MigrationSubject {
@@ -24,15 +24,11 @@ export class OutgoingRun {
   readonly #continued = Promise.withResolvers<void>();
   #onBegin: () => void = () => undefined;
 
-  private constructor(
-    subject: OutgoingSubject,
-    migration: Omit<OutgoingMigration, "signal" | "record" | "continued">,
-    observer: MigrationObserver,
-  ) {
+  private constructor(subject: OutgoingSubject, intent: OutgoingIntent, observer: MigrationObserver) {
     this.#subject = subject;
-    this.record = new MigrationRecord(migration.mode.name, observer);
+    this.record = new MigrationRecord(intent.mode.name, observer);
     const { promise: continued } = this.#continued;
-    this.#migration = { ...migration, record: this.record, signal: this.#abort.signal, continued };
+    this.#migration = { ...intent, record: this.record, signal: this.#abort.signal, continued };
     this.#phases = new PhaseSequence(outgoingPhases, this.#migration, (status) => {
       if (status === "setup") {
         this.#onBegin();
@@ -45,15 +41,14 @@ export class OutgoingRun {
   static async prepare(
     kernel: Kernel,
     subject: OutgoingSubject,
-    settings: StoredSettings,
+    settings: EffectiveSettings,
     text: string,
+    inPlaceOnly: boolean,
     observer: MigrationObserver,
   ): Promise<OutgoingRun> {
-    const uri = parseTransportUri(text);
-    const [transport, mode] = await Promise.all([transportFor(kernel, uri), kernel.get(MigrationMode, settings.mode)]);
-    const capabilities = settings.enabled();
-    const { bandwidth, channels } = settings;
-    return new OutgoingRun(subject, { subject, uri, mode, transport, capabilities, bandwidth, channels }, observer);
+    const intent = await findIntent(kernel, subject, settings, text);
+    await intent.transport.examine?.(intent.uri);
+    return new OutgoingRun(subject, { ...intent, inPlaceOnly }, observer);
   }
 
   /**
@@ -85,6 +80,16 @@ export class OutgoingRun {
     }
     this.#subject.migrationCompleted();
     this.record.status = "completed";
+  }
+
+  /** The URI, as the user wrote it. */
+  get uri(): string {
+    return this.#migration.uri.text;
+  }
+
+  /** Whether the checkpoint needs RAM that was left in place. */
+  get needsRam(): boolean {
+    return this.#migration.facts?.ram.some(({ inPlace }) => inPlace) === true;
   }
 
   /** Lets a migration go on that waits in pre-switchover; there is no such thing as a word in advance. */

@@ -1,31 +1,20 @@
 import { setTimeout as delay } from "node:timers/promises";
-import type { MigrationMode } from "../migration-mode.ts";
 import { CheckpointWriter } from "../stream/checkpoint-writer.ts";
 import { type CheckpointFacts, type DeviceSection, factsFormat } from "../stream/description-section.ts";
 import { encodeGlobalState, globalStateName, type SavedRunState } from "../stream/global-state.ts";
 import type { RamBlockContents } from "../stream/ram-section.ts";
-import type { Transport, TransportSink, TransportUri } from "../transport.ts";
+import type { TransportSink } from "../transport.ts";
 import type { RamBlock } from "../vm/guest-ram.ts";
 import { capabilityDefinitions } from "./capabilities.ts";
 import { newGeneration } from "./generation.ts";
 import type { MigrationRecord } from "./migration-record.ts";
 import { type Phase, untilAborted } from "./phase.ts";
-import { outgoingRefusals, planFor, refuse } from "./preflight.ts";
+import { type OutgoingIntent, outgoingRefusals, refuse } from "./preflight.ts";
 import { noticesAbout, placeRam } from "./ram-placement.ts";
-import type { ChannelSettings } from "./settings.ts";
-import type { MigrationSubject } from "./subject.ts";
 import { encodeUuid } from "./uuid.ts";
 
 /** An outgoing migration: what it was asked for, and what its phases hand on to each other. */
-export interface OutgoingMigration {
-  readonly subject: MigrationSubject;
-  readonly uri: TransportUri;
-  readonly mode: MigrationMode;
-  readonly transport: Transport;
-  readonly capabilities: ReadonlySet<string>;
-  /** Bytes per second; undefined for no limit. */
-  readonly bandwidth: number | undefined;
-  readonly channels: ChannelSettings;
+export interface OutgoingMigration extends OutgoingIntent {
   readonly record: MigrationRecord;
   /** Given when the user cancels. */
   readonly signal: AbortSignal;
@@ -67,8 +56,8 @@ export const outgoingPhases: readonly Phase<OutgoingMigration>[] = [
   { name: "Make the checkpoint durable and visible", run: commit },
 ];
 
-function judge({ mode, subject, uri, transport, capabilities, channels }: OutgoingMigration): void {
-  refuse(outgoingRefusals(mode, planFor(subject, uri, transport, capabilities, channels), subject.devices));
+function judge(migration: OutgoingMigration): void {
+  refuse(outgoingRefusals(migration));
 }
 
 async function openSink(migration: OutgoingMigration): Promise<void> {

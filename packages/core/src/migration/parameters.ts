@@ -36,6 +36,9 @@ const percentage = (initial: number): ParameterDefinition => ({
   expects: "an integer in the range of 1 to 99",
 });
 
+/** All migration modes that QEMU has, whether they are installed here or not. */
+export const qemuModes: readonly string[] = ["normal", "cpr-reboot", "cpr-transfer", "cpr-exec"];
+
 /** All parameters that QEMU has, in its order, and one of ours behind them. `mode` takes the names of the installed migration modes. */
 export const parameterDefinitions: Readonly<Record<string, ParameterDefinition>> = {
   "announce-initial": integer(50, 0, 100_000),

@@ -1,61 +1,62 @@
 import { migrationErrors } from "../errors/migration-errors.ts";
 import { CprError } from "../errors.ts";
-import type { DeviceDescription } from "../machine-thread/machine-control.ts";
 import type { MigrationMode, MigrationPlan, Refusal } from "../migration-mode.ts";
 import type { RunState } from "../runstate.ts";
 import type { Transport, TransportUri } from "../transport.ts";
 import { capabilityDefinitions } from "./capabilities.ts";
-import { type ChannelSettings, supportedCapabilities } from "./settings.ts";
+import { type EffectiveSettings, supportedCapabilities } from "./settings.ts";
 import type { MigrationSubject } from "./subject.ts";
 import { brokenTransportRules } from "./transport-rules.ts";
 
-/** The runstates from which a VM can be saved. */
-const movable: readonly RunState[] = ["running", "paused", "suspended", "prelaunch"];
+/** What a migration is before anything has been done for it. */
+export interface MigrationIntent extends Omit<EffectiveSettings, "mode"> {
+  readonly subject: MigrationSubject;
+  readonly uri: TransportUri;
+  readonly mode: MigrationMode;
+  readonly transport: Transport;
+  /** All transports that are installed. */
+  readonly transports: readonly Transport[];
+}
 
-/** What is to be judged. */
-export function planFor(
-  { ram, runState }: MigrationSubject,
-  uri: TransportUri,
-  transport: Transport,
-  capabilities: ReadonlySet<string>,
-  { direct: directIo }: ChannelSettings,
-): MigrationPlan {
-  const memory = ram.blocks.map(({ id, backing: { location, supports } }) => ({ id, location, supports }));
-  return { uri, transport: transport.supports, capabilities, directIo, runState, memory };
+/** An outgoing one. */
+export interface OutgoingIntent extends MigrationIntent {
+  /** RAM that would have to be copied is a reason to refuse. */
+  readonly inPlaceOnly: boolean;
 }
 
 /**
- * Every reason why the outgoing migration must not start, the most telling one first. It is computed from what mode,
- * transport, RAM and devices state about themselves; nothing is opened or stopped.
+ * Every reason why the outgoing migration must not start, in QEMU's order (migration/migration.c, `qmp_migrate`). It is
+ * computed from what mode, transport, RAM, devices and plugins state about themselves; nothing is opened or stopped.
  */
-export function outgoingRefusals(
-  mode: MigrationMode,
-  plan: MigrationPlan,
-  devices: readonly DeviceDescription[],
-): readonly Refusal[] {
+export function outgoingRefusals(intent: OutgoingIntent): readonly Refusal[] {
+  const { mode, subject, capabilities, inPlaceOnly } = intent;
+  const plan = planOf(intent);
   return [
+    ...(inPlaceOnly ? volatileRam(intent) : []),
     ...brokenTransportRules(plan).map(refusal),
-    ...runStateRefusals(plan.runState),
-    ...blockers(devices, mode.name).map(({ device, reason }) =>
+    ...(subject.migrationActive ? [migrationErrors.ERR_CPR_MIGRATION_ACTIVE({})].map(refusal) : []),
+    ...runStateRefusals(subject.runState),
+    ...blockers(subject, mode.name).map(({ device, reason }) =>
       refusal(migrationErrors.ERR_CPR_BLOCKED({ device, mode: mode.name, reason })),
     ),
     ...mode.judgeOutgoing(plan),
-    ...capabilityRefusals(plan.capabilities),
+    ...capabilityRefusals(capabilities),
   ];
 }
 
 /** The same for the incoming side. */
-export function incomingRefusals(mode: MigrationMode, plan: MigrationPlan): readonly Refusal[] {
+export function incomingRefusals(intent: MigrationIntent): readonly Refusal[] {
+  const plan = planOf(intent);
   return [
     ...brokenTransportRules(plan).map(refusal),
-    ...mode.judgeIncoming(plan),
-    ...capabilityRefusals(plan.capabilities),
+    ...intent.mode.judgeIncoming(plan),
+    ...capabilityRefusals(intent.capabilities),
   ];
 }
 
 /** Devices that cannot be saved in a mode, and why. */
 export function blockers(
-  devices: readonly DeviceDescription[],
+  { devices }: MigrationSubject,
   mode: string,
 ): readonly { readonly device: string; readonly reason: string }[] {
   return devices.flatMap(({ id, blocked }) =>
@@ -76,17 +77,34 @@ export function refusal({ code, message, hint }: CprError): Refusal {
   return { code, message, ...(hint === undefined ? {} : { hint }) };
 }
 
+function planOf({ subject, uri, transport, transports, capabilities, channels }: MigrationIntent): MigrationPlan {
+  return {
+    uri,
+    transport: transport.supports,
+    transports: transports.map(({ scheme, supports }) => ({ scheme, supports })),
+    capabilities,
+    directIo: channels.direct,
+    runState: subject.runState,
+    memory: subject.ram.blocks.map(({ id, backing: { location, supports } }) => ({ id, location, supports })),
+  };
+}
+
+function volatileRam({ subject, mode }: MigrationIntent): readonly Refusal[] {
+  return subject.ram.blocks.flatMap(({ id, backing: { location, supports } }) =>
+    mode.keepsInPlace(supports)
+      ? []
+      : [refusal(migrationErrors.ERR_CPR_RAM_VOLATILE({ id, location, mode: mode.name }))],
+  );
+}
+
 function runStateRefusals(runState: RunState): readonly Refusal[] {
-  if (movable.includes(runState)) {
-    return [];
-  }
   switch (runState) {
     case "inmigrate":
       return [refusal(migrationErrors.ERR_CPR_MIGRATE_IN_INMIGRATE({}))];
     case "postmigrate":
       return [refusal(migrationErrors.ERR_CPR_MIGRATE_IN_POSTMIGRATE({}))];
     default:
-      return [refusal(migrationErrors.ERR_CPR_MIGRATE_IN_RUNSTATE({ runState }))];
+      return [];
   }
 }
 

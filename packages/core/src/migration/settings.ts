@@ -2,9 +2,9 @@ import { migrationErrors } from "../errors/migration-errors.ts";
 import { pluginErrors } from "../errors/plugin-errors.ts";
 import type { GuestTime } from "../machine-thread/guest-time.ts";
 import { parseMemorySize } from "../memory-size.ts";
-import type { MigrationSettings } from "../virtual-machine.ts";
+import type { MigrationOverrides, MigrationSettings } from "../virtual-machine.ts";
 import { brokenRule, capabilityDefinitions } from "./capabilities.ts";
-import { type ParameterDefinition, type ParameterValue, parameterDefinitions } from "./parameters.ts";
+import { type ParameterDefinition, type ParameterValue, parameterDefinitions, qemuModes } from "./parameters.ts";
 
 /** What the settings need to know from outside. */
 export interface SettingsContext {
@@ -20,6 +20,17 @@ export interface ChannelSettings {
   readonly count: number;
   /** They bypass the host's page cache: with `mapped-ram` and `multifd` only, as in QEMU. */
   readonly direct: boolean;
+}
+
+/** The settings that one migration is performed with, as they are when it begins. */
+export interface EffectiveSettings {
+  readonly mode: string;
+  readonly capabilities: ReadonlySet<string>;
+  /** Bytes per second; undefined for no limit. */
+  readonly bandwidth: number | undefined;
+  readonly channels: ChannelSettings;
+  /** How time passes for the guest until it is loaded. */
+  readonly guestTime: GuestTime;
 }
 
 /** The capabilities and parameters of one VM. */
@@ -39,25 +50,21 @@ export class StoredSettings implements MigrationSettings {
     return this.#parameters.get("mode") as string;
   }
 
-  /** Bytes per second, or undefined for no limit. */
-  get bandwidth(): number | undefined {
-    const value = this.#parameters.get("max-bandwidth") as number;
-    return value === 0 ? undefined : value;
-  }
-
-  /** How pages of RAM go to and from positions of a stream. */
-  get channels(): ChannelSettings {
-    const multifd = this.#capabilities.get("multifd") === true;
-    const aligned = multifd && this.#capabilities.get("mapped-ram") === true;
+  /** What a migration that begins now is performed with. */
+  effective(overrides: MigrationOverrides = {}): EffectiveSettings {
+    const capabilities = overrides.capabilities === undefined ? this.enabled() : new Set(overrides.capabilities);
+    const bandwidth = this.#parameters.get("max-bandwidth") as number;
+    const multifd = capabilities.has("multifd");
     return {
-      count: multifd ? (this.#parameters.get("multifd-channels") as number) : 1,
-      direct: aligned && this.#parameters.get("direct-io") === true,
+      mode: overrides.mode ?? this.mode,
+      capabilities,
+      bandwidth: bandwidth === 0 ? undefined : bandwidth,
+      channels: {
+        count: multifd ? (this.#parameters.get("multifd-channels") as number) : 1,
+        direct: multifd && capabilities.has("mapped-ram") && this.#parameters.get("direct-io") === true,
+      },
+      guestTime: this.#parameters.get("x-guest-time") as GuestTime,
     };
-  }
-
-  /** How time passes for the guest until it is loaded. */
-  get guestTime(): GuestTime {
-    return this.#parameters.get("x-guest-time") as GuestTime;
   }
 
   capabilities(): ReadonlyMap<string, boolean> {
@@ -130,14 +137,24 @@ export class StoredSettings implements MigrationSettings {
       if (!definition.supported && value !== definition.initial) {
         throw migrationErrors.ERR_CPR_PARAMETER_UNSUPPORTED({ name, supported: supportedParameters() });
       }
-      if (name === "mode" && !this.#context.modes.includes(value as string)) {
-        throw pluginErrors.ERR_CPR_NO_MIGRATION_MODE({ name: value as string, known: this.#context.modes });
+      if (name === "mode") {
+        this.#checkMode(value as string);
       }
       return [name, value] as const;
     });
     for (const [name, value] of result) {
       this.#parameters.set(name, value);
     }
+  }
+
+  #checkMode(name: string): void {
+    const known = this.#context.modes;
+    if (known.includes(name)) {
+      return;
+    }
+    throw qemuModes.includes(name)
+      ? migrationErrors.ERR_CPR_MODE_UNSUPPORTED({ name, known })
+      : pluginErrors.ERR_CPR_NO_MIGRATION_MODE({ name, known });
   }
 
   #refuseWhileActive(): void {

@@ -13,6 +13,8 @@ export interface MigrationSubject {
   readonly processor: { readonly model: string; readonly count: number };
   readonly uuid: string | undefined;
   readonly runState: RunState;
+  /** Whether a migration is under way. */
+  readonly migrationActive: boolean;
   /** Stops the VM for the time of an outgoing migration; tells what it was. */
   stopForMigration(): Promise<SavedRunState>;
   /** Makes the VM what it was before {@link stopForMigration}. */

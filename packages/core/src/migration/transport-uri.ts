@@ -20,3 +20,9 @@ export async function transportFor(kernel: Kernel, uri: TransportUri): Promise<T
   }
   return kernel.get(Transport, uri.scheme);
 }
+
+/** All transports that are installed and work. One that cannot be loaded tells of it when it is used. */
+export async function installedTransports(kernel: Kernel): Promise<readonly Transport[]> {
+  const loaded = await Promise.allSettled(kernel.keys(Transport).map((scheme) => kernel.get(Transport, scheme)));
+  return loaded.flatMap((each) => (each.status === "fulfilled" ? [each.value] : []));
+}

@@ -24,7 +24,15 @@ export interface SavedRunState {
 }
 
 /** The runstates with which a VM can be saved. */
-const saved: readonly RunState[] = ["running", "paused", "suspended", "prelaunch"];
+const saved: readonly RunState[] = [
+  "running",
+  "paused",
+  "suspended",
+  "prelaunch",
+  "shutdown",
+  "internal-error",
+  "guest-panicked",
+];
 
 export function encodeGlobalState({ runState, wasSuspended }: SavedRunState): EncodedState {
   const runstate = new Uint8Array(32);

@@ -6,26 +6,25 @@ import { migrationErrors } from "../errors/migration-errors.ts";
 import { deserializeError, isCprError } from "../errors.ts";
 import type { Kernel } from "../kernel.ts";
 import type { DeviceDescription, MachineControl, MachineEvent } from "../machine-thread/machine-control.ts";
-import { forecastMigration } from "../migration/forecast.ts";
-import { IncomingRun } from "../migration/incoming-run.ts";
-import type { MigrationObserver, MigrationRecord } from "../migration/migration-record.ts";
-import { OutgoingRun } from "../migration/outgoing-run.ts";
-import { blockers } from "../migration/preflight.ts";
 import { StoredSettings } from "../migration/settings.ts";
 import type { MigrationSubject } from "../migration/subject.ts";
 import { MigrationMode } from "../migration-mode.ts";
 import { isLive, type RunState, validTransition } from "../runstate.ts";
 import type { SavedRunState } from "../stream/global-state.ts";
 import type {
+  IncomingOptions,
   MigrationForecast,
   MigrationInformation,
   MigrationStatus,
+  OutgoingOptions,
   VirtualMachine,
+  VirtualMachineEnd,
   VirtualMachineEvent,
 } from "../virtual-machine.ts";
 import type { CharacterSink } from "../virtual-machine-configuration.ts";
 import { Exclusive } from "./exclusive.ts";
 import type { GuestRam } from "./guest-ram.ts";
+import { Migrations } from "./migrations.ts";
 
 /** What a VM is put together from; all of it is the VM's from then on. */
 export interface VirtualMachineParts {
@@ -45,8 +44,6 @@ export interface VirtualMachineParts {
   readonly characterDevices: ReadonlyMap<string, CharacterSink>;
 }
 
-type EndReason = Awaited<VirtualMachine["ended"]>["reason"];
-
 /**
  * A VM as the control plane drives it: its runstate, what the monitor asks of it, and what the guest asks for. The
  * machine itself is behind {@link MachineControl}.
@@ -65,22 +62,13 @@ export class HostedVirtualMachine implements VirtualMachine, MigrationSubject {
   readonly #parts: VirtualMachineParts;
   readonly #exclusive = new Exclusive();
   readonly #listeners: ((event: VirtualMachineEvent) => void)[] = [];
-  readonly #resolveEnded: (end: { readonly reason: EndReason }) => void;
-  /** Tells of migrations, if the user wants to know. */
-  readonly #observer: MigrationObserver = {
-    status: (status) => this.#emitIfWanted({ event: "MIGRATION", status }),
-    pass: (pass) => this.#emitIfWanted({ event: "MIGRATION_PASS", pass }),
-  };
+  readonly #resolveEnded: (end: VirtualMachineEnd) => void;
+  readonly #migrations: Migrations;
   #runState: RunState;
   /** The guest was suspended when the VM was stopped. */
   #wasSuspended = false;
   /** Whether the VM runs on by itself after an incoming migration. */
   #autostart = true;
-  #incoming: "none" | "waiting" | "loading" | "done";
-  #record: MigrationRecord | undefined;
-  #outgoing: OutgoingRun | undefined;
-  #incomingRun: IncomingRun | undefined;
-  #migrationDone: Promise<unknown> = Promise.resolve();
   #closing: Promise<void> | undefined;
   #shutdownTold = false;
 
@@ -94,19 +82,32 @@ export class HostedVirtualMachine implements VirtualMachine, MigrationSubject {
     this.control = parts.control;
     this.ram = parts.ram;
     this.devices = parts.devices;
-    this.#incoming = parts.incoming ? "waiting" : "none";
     this.#runState = parts.incoming ? "inmigrate" : "prelaunch";
     this.settings = new StoredSettings({
       modes: parts.kernel.keys(MigrationMode),
-      active: () => this.#record?.active === true,
+      active: () => this.#migrations.active,
     });
-    const { promise, resolve } = Promise.withResolvers<{ readonly reason: EndReason }>();
+    this.#migrations = new Migrations({
+      kernel: parts.kernel,
+      subject: this,
+      settings: this.settings,
+      observer: {
+        status: (status) => this.#emitIfWanted({ event: "MIGRATION", status }),
+        pass: (pass) => this.#emitIfWanted({ event: "MIGRATION_PASS", pass }),
+      },
+      incoming: parts.incoming,
+    });
+    const { promise, resolve } = Promise.withResolvers<VirtualMachineEnd>();
     this.ended = promise;
     this.#resolveEnded = resolve;
   }
 
   get runState(): RunState {
     return this.#runState;
+  }
+
+  get migrationActive(): boolean {
+    return this.#migrations.active;
   }
 
   on(listener: (event: VirtualMachineEvent) => void): void {
@@ -179,68 +180,41 @@ export class HostedVirtualMachine implements VirtualMachine, MigrationSubject {
     this.control.input(characterDevice, bytes).catch(() => undefined);
   }
 
-  async migrate(uri: string): Promise<void> {
-    await this.#operate(async () => {
-      if (this.#record?.active === true) {
-        throw migrationErrors.ERR_CPR_MIGRATION_ACTIVE({});
-      }
-      const run = await OutgoingRun.prepare(this.#parts.kernel, this, this.settings, uri, this.#observer);
-      // The record of the migration before is kept until this one has passed the judgement.
-      const begun = run.begin(() => {
-        this.#record = run.record;
-        this.#outgoing = run;
-      });
-      try {
-        await begun;
-      } catch (error) {
-        this.#outgoing = undefined;
-        throw error;
-      }
-      this.#migrationDone = run.complete().finally(() => {
-        this.#outgoing = undefined;
-      });
-    });
+  async migrate(uri: string, options: OutgoingOptions = {}): Promise<void> {
+    await this.#operate(() => this.#migrations.begin(uri, options));
   }
 
   async migrationDone(): Promise<MigrationInformation> {
-    await this.#migrationDone;
+    await this.#migrations.done;
     return this.queryMigrate();
   }
 
   async migrateCancel(): Promise<void> {
-    this.#outgoing?.cancel();
-    this.#incomingRun?.cancel();
+    this.#migrations.cancel();
   }
 
   async migrateContinue(state: MigrationStatus): Promise<void> {
-    const status = this.#record?.status ?? "none";
-    if (status !== state) {
-      throw migrationErrors.ERR_CPR_NOT_EXPECTED_STATE({ status, expected: state });
-    }
-    this.#outgoing?.continue();
+    this.#migrations.continue(state);
   }
 
   async planMigration(uri: string): Promise<MigrationForecast> {
-    return forecastMigration(this.#parts.kernel, this, this.settings, uri, this.#record?.active === true);
+    return this.#migrations.forecast(uri);
   }
 
-  async migrateIncoming(uri: string): Promise<void> {
-    const done = this.#operate(async () => {
-      if (this.#incoming === "none") {
-        throw migrationErrors.ERR_CPR_NOT_INCOMING({});
+  async migrateIncoming(uri: string, { exitOnError = false, ...overrides }: IncomingOptions = {}): Promise<void> {
+    await this.#operate(async () => this.#migrations.claimLoad());
+    try {
+      await this.#migrations.load(uri, overrides, (saved) => this.#operate(() => this.#resumeLoaded(saved)));
+    } catch (error) {
+      if (exitOnError && error instanceof Error) {
+        await this.#close({ reason: "not-loaded", error });
       }
-      if (this.#incoming !== "waiting") {
-        throw migrationErrors.ERR_CPR_INCOMING_STARTED({});
-      }
-      this.#incoming = "loading";
-    }).then(() => this.#load(uri));
-    this.#migrationDone = done.catch(() => undefined);
-    await done;
+      throw error;
+    }
   }
 
   queryMigrate(): MigrationInformation {
-    const blockedReasons = blockers(this.devices, this.settings.mode).map(({ reason }) => reason);
-    return this.#record?.information(blockedReasons) ?? { status: "none", mode: this.settings.mode, blockedReasons };
+    return this.#migrations.information;
   }
 
   queryMemory(): ReturnType<VirtualMachine["queryMemory"]> {
@@ -259,7 +233,7 @@ export class HostedVirtualMachine implements VirtualMachine, MigrationSubject {
 
   async quit(): Promise<void> {
     this.#emitOnce({ event: "SHUTDOWN", guest: false, reason: "host-qmp-quit" });
-    await this.#close("quit");
+    await this.#close({ reason: "quit" });
   }
 
   /** Takes what the machine tells. */
@@ -279,7 +253,7 @@ export class HostedVirtualMachine implements VirtualMachine, MigrationSubject {
           const { message } = deserializeError(event.error);
           this.#emit({ event: "INTERNAL_ERROR", report: message });
           this.#setRunState("internal-error");
-          void this.#close("internal-error");
+          void this.#close({ reason: "internal-error" });
         });
         break;
     }
@@ -310,29 +284,14 @@ export class HostedVirtualMachine implements VirtualMachine, MigrationSubject {
     this.#setRunState("postmigrate");
   }
 
-  async #load(uri: string): Promise<void> {
-    const run = new IncomingRun(this.#parts.kernel, this, this.settings, uri, this.#observer);
-    this.#record = run.record;
-    this.#incomingRun = run;
-    try {
-      await run.perform(async (saved) => {
-        await this.#operate(async () => {
-          this.#incoming = "done";
-          this.#wasSuspended = saved.wasSuspended;
-          if (!isLive(saved.runState)) {
-            this.#setRunState(saved.runState);
-          } else if (this.#autostart) {
-            await this.#go();
-          } else {
-            this.#setRunState("paused");
-          }
-        });
-      });
-    } catch (error) {
-      this.#incoming = "waiting";
-      throw error;
-    } finally {
-      this.#incomingRun = undefined;
+  async #resumeLoaded(saved: SavedRunState): Promise<void> {
+    this.#wasSuspended = saved.wasSuspended;
+    if (!isLive(saved.runState)) {
+      this.#setRunState(saved.runState);
+    } else if (this.#autostart) {
+      await this.#go();
+    } else {
+      this.#setRunState("paused");
     }
   }
 
@@ -357,16 +316,21 @@ export class HostedVirtualMachine implements VirtualMachine, MigrationSubject {
       this.#emit({ event: "RESUME" });
       return;
     }
-    // RAM moves on: it does not belong to the checkpoint any more that it was left in place for.
-    await this.ram.unbind();
+    await this.#releaseRam();
     this.#setRunState("running");
     await this.control.start();
     this.#emit({ event: "RESUME" });
   }
 
+  /** RAM moves on: it does not belong to the checkpoint any more that it was left in place for. */
+  async #releaseRam(): Promise<void> {
+    await this.ram.unbind();
+    this.#migrations.ramMovesOn();
+  }
+
   async #wake(): Promise<void> {
     await this.control.acknowledge();
-    await this.ram.unbind();
+    await this.#releaseRam();
     this.#setRunState("running");
     this.#emit({ event: "WAKEUP" });
     await this.control.start();
@@ -377,7 +341,7 @@ export class HostedVirtualMachine implements VirtualMachine, MigrationSubject {
     if (live) {
       await this.control.pause();
     }
-    await this.ram.unbind();
+    await this.#releaseRam();
     await this.control.reset();
     this.#wasSuspended = false;
     this.#emit({ event: "RESET", guest, ...(report === undefined ? {} : { report }) });
@@ -445,35 +409,34 @@ export class HostedVirtualMachine implements VirtualMachine, MigrationSubject {
     }
   }
 
-  async #shutDown(reason: string, end: EndReason, report?: string): Promise<void> {
+  async #shutDown(reason: string, end: "shutdown" | "reset", report?: string): Promise<void> {
     await this.control.pause();
     this.#setRunState("shutdown");
     this.#emitOnce({ event: "SHUTDOWN", guest: true, reason, ...(report === undefined ? {} : { report }) });
-    void this.#close(end);
+    void this.#close({ reason: end });
   }
 
-  #close(reason: EndReason): Promise<void> {
-    this.#closing ??= this.#closeAll(reason);
+  #close(end: VirtualMachineEnd): Promise<void> {
+    this.#closing ??= this.#closeAll(end);
     return this.#closing;
   }
 
-  async #closeAll(reason: EndReason): Promise<void> {
-    this.#outgoing?.cancel();
-    this.#incomingRun?.cancel();
+  async #closeAll(end: VirtualMachineEnd): Promise<void> {
+    this.#migrations.cancel();
     // A migration that hangs in the machine ends with it.
-    await Promise.race([this.#migrationDone, delay(5000, undefined, { ref: false })]);
+    await Promise.race([this.#migrations.done, delay(5000, undefined, { ref: false })]);
     await this.control.close().catch(() => undefined);
     await this.ram.close().catch(() => undefined);
     for (const sink of this.#parts.characterDevices.values()) {
       await sink.close?.();
     }
-    this.#resolveEnded({ reason });
+    this.#resolveEnded(end);
   }
 
   /** Runs an operation on its own, unless the VM has ended. */
   #operate<T>(operation: () => Promise<T>): Promise<T> {
     return this.#exclusive.run(() => {
-      if (this.#closing !== undefined && this.#record?.active !== true) {
+      if (this.#closing !== undefined && !this.#migrations.active) {
         throw machineErrors.ERR_CPR_ENDED({});
       }
       return operation();

@@ -27,6 +27,7 @@ import {
   type MemorySupports,
   MigrationMode,
   type MigrationPlan,
+  type PlaceReport,
   type ProcessorState,
   processorState,
   type RamAllocation,
@@ -386,6 +387,13 @@ class StoreTransport implements Transport {
     parallel: false,
     passesDescriptors: false,
   };
+
+  async examine({ rest, text: uri }: TransportUri): Promise<PlaceReport> {
+    if (rest.includes(" ")) {
+      throw new CprError("ERR_CPR_FAKE_URI", "usage", "a place has no spaces", { details: { uri } });
+    }
+    return rest === "small" ? { free: 1000 } : {};
+  }
 
   async openSink(uri: TransportUri, options: { signal?: AbortSignal } = {}): Promise<TransportSink> {
     options.signal?.throwIfAborted();

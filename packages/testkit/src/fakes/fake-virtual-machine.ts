@@ -1,8 +1,10 @@
 import type {
+  IncomingOptions,
   MigrationForecast,
   MigrationInformation,
   MigrationSettings,
   MigrationStatus,
+  OutgoingOptions,
   RunState,
   VirtualMachine,
   VirtualMachineEvent,
@@ -91,8 +93,8 @@ export class FakeVirtualMachine implements VirtualMachine {
     this.#note("input", characterDevice, bytes);
   }
 
-  async migrate(uri: string): Promise<void> {
-    this.#note("migrate", uri);
+  async migrate(uri: string, options?: OutgoingOptions): Promise<void> {
+    this.#note("migrate", uri, ...(options === undefined ? [] : [options]));
     this.runState = "postmigrate";
     const ram = {
       total: 1 << 20,
@@ -139,8 +141,8 @@ export class FakeVirtualMachine implements VirtualMachine {
     };
   }
 
-  async migrateIncoming(uri: string): Promise<void> {
-    this.#note("migrateIncoming", uri);
+  async migrateIncoming(uri: string, options?: IncomingOptions): Promise<void> {
+    this.#note("migrateIncoming", uri, ...(options === undefined ? [] : [options]));
     this.runState = "running";
   }
 
