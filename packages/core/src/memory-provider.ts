@@ -26,6 +26,18 @@ export interface MemoryObjectOptions {
   readonly readonly?: boolean;
 }
 
+/** Functions on pages that are faster than what Node offers, for threads that copy RAM. */
+export interface PageFunctions {
+  /**
+   * The CRC-32 of what came before and of the pages that a bitmap has, in ascending order, each behind its index in one byte.
+   *
+   * @param bytes - up to 256 pages of 4096 bytes.
+   * @param bitmap - a bit for each of them, the lowest first.
+   * @param removeZeroPages - pages that are zero are left out, and removed from the bitmap.
+   */
+  checksumPages(bytes: Uint8Array, bitmap: Uint8Array, before: number, removeZeroPages: boolean): number;
+}
+
 /** An open piece of RAM. It holds a lock against a second process until it is closed. */
 export interface MemoryBacking {
   readonly id: string;
@@ -40,6 +52,11 @@ export interface MemoryBacking {
   readonly identity: string | undefined;
   /** This opening made the object: it is all zero, and no checkpoint belongs to it. */
   readonly created: boolean;
+  /**
+   * URL of a module that exports {@link PageFunctions}, for threads that copy this RAM. Without it, or if importing it fails, they
+   * do with what Node offers.
+   */
+  readonly pageFunctions?: string;
   /**
    * Maps the object over a part of a {@link RamAllocation}: `target` begins at a page boundary and is `size` bytes
    * long. When it returns, the bytes of `target` are the object's bytes, in place.

@@ -22,7 +22,13 @@ let path = "";
 let descriptor = -1;
 
 beforeAll(async () => {
-  threads = await RamCopyThreads.begin({ plugins: [fakeRecord], backend: "counting", handle, count: 3 });
+  threads = await RamCopyThreads.begin({
+    plugins: [fakeRecord],
+    backend: "counting",
+    handle,
+    pageFunctions: undefined,
+    count: 3,
+  });
 });
 
 afterAll(() => threads.close());
@@ -221,12 +227,18 @@ describe("reading RAM", () => {
 describe("the threads", () => {
   it("are none when they do not find the RAM", async () => {
     await expect(
-      RamCopyThreads.begin({ plugins: [fakeRecord], backend: "none", handle, count: 2 }),
+      RamCopyThreads.begin({ plugins: [fakeRecord], backend: "none", handle, pageFunctions: undefined, count: 2 }),
     ).rejects.toMatchObject({ code: "ERR_CPR_NO_BACKEND" });
   });
 
   it("tell when they have ended", async () => {
-    const ended = await RamCopyThreads.begin({ plugins: [fakeRecord], backend: "counting", handle, count: 1 });
+    const ended = await RamCopyThreads.begin({
+      plugins: [fakeRecord],
+      backend: "counting",
+      handle,
+      pageFunctions: undefined,
+      count: 1,
+    });
     await ended.close();
     await expect(ended.write([first], [channel()], options())).rejects.toMatchObject({
       code: "ERR_CPR_RAM_COPY_THREAD",
@@ -234,7 +246,13 @@ describe("the threads", () => {
   });
 
   it("are not more than is of use", async () => {
-    await using many = await RamCopyThreads.begin({ plugins: [fakeRecord], backend: "counting", handle, count: 255 });
+    await using many = await RamCopyThreads.begin({
+      plugins: [fakeRecord],
+      backend: "counting",
+      handle,
+      pageFunctions: undefined,
+      count: 255,
+    });
     expect(many.count).toBeLessThan(255);
     use(7);
     const [pages] = await many.write([first], [channel()], options());

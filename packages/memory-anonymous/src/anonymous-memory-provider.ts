@@ -5,7 +5,7 @@ import {
   type MemorySupports,
   machineErrors,
 } from "@cpr/core";
-import { touchedRangesOf } from "@cpr/native-mman";
+import { pageFunctionsUrl, touchedRangesOf } from "@cpr/native-mman";
 
 const pageSize = 4096;
 
@@ -40,6 +40,7 @@ class AnonymousMemory implements MemoryBacking {
   readonly location = "anonymous";
   readonly identity = undefined;
   readonly created = true;
+  readonly pageFunctions = pageFunctionsUrl;
   readonly #prealloc: boolean;
   #target: Uint8Array | undefined;
   #closed = false;

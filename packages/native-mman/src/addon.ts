@@ -1,5 +1,6 @@
 import { createRequire } from "node:module";
 import { getSystemErrorMessage, getSystemErrorName } from "node:util";
+import type { PageFunctions } from "@cpr/core";
 import { nativeErrors } from "./errors.ts";
 
 /** The functions of the addon: see native-mman.cc. Each gives 0 or more, or a negated errno. */
@@ -15,6 +16,8 @@ interface Addon {
   fallocate(descriptor: number, mode: number, offset: number, length: number): number;
   lseek(descriptor: number, offset: number, whence: number): number;
   lock(descriptor: number, type: number): number;
+  /** Undefined on a processor that lacks the instructions for it. */
+  readonly checksumPages: PageFunctions["checksumPages"] | undefined;
   readonly pageSize: number;
 }
 

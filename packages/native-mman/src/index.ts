@@ -17,5 +17,6 @@ export { nativeErrors } from "./errors.ts";
 export * from "./lock-holder.ts";
 export * from "./mapped-memory.ts";
 export * from "./memory-map.ts";
+export { pageFunctionsUrl } from "./page-functions-url.ts";
 export * from "./reason.ts";
 export * from "./touched-ranges.ts";

@@ -3,6 +3,7 @@ import { promisify } from "node:util";
 import { type MemoryBacking, type MemorySupports, memoryErrors } from "@cpr/core";
 import { dataRangesOf, tryLock } from "./descriptor.ts";
 import { addressOf, flushCache, mapOver, populate } from "./memory-map.ts";
+import { pageFunctionsUrl } from "./page-functions-url.ts";
 import { reasonOf } from "./reason.ts";
 import { touchedRangesOf } from "./touched-ranges.ts";
 
@@ -38,6 +39,7 @@ export class MappedMemory implements MemoryBacking {
   readonly location: string;
   readonly identity: string | undefined;
   readonly created: boolean;
+  readonly pageFunctions = pageFunctionsUrl;
   readonly #options: MappedMemoryOptions;
   #descriptor: number | undefined;
   #target: Uint8Array | undefined;

@@ -1,5 +1,5 @@
-// System calls on memory and descriptors that Node does not offer. No policy here: each function is one system call (or one
-// instruction in a loop), takes what the caller decided, and returns 0 or more, or the negated errno as the kernel itself does.
+// System calls on memory and descriptors that Node does not offer. No policy here: each function is one system call (or few
+// instructions in a loop), takes what the caller decided, and returns 0 or more, or the negated errno as the kernel itself does.
 // The TypeScript side turns that into errors.
 
 #include <emmintrin.h>
@@ -14,6 +14,8 @@
 #include <string>
 
 #include <napi.h>
+
+#include "page-checksum.h"
 
 namespace {
 
@@ -194,6 +196,20 @@ Napi::Value lock(const Napi::CallbackInfo& info) {
   return result(info, fcntl(intOf(info, 0), F_OFD_SETLK, &range));
 }
 
+// checksumPages(bytes, bitmap, before, removeZeroPages): the CRC-32 of pages, see page-checksum.h
+Napi::Value checksum(const Napi::CallbackInfo& info) {
+  const Span bytes = spanOf(info[0]);
+  const Span bitmap = spanOf(info[1]);
+  const std::size_t pages = bytes.length / guestPage;
+  if (bytes.length % guestPage != 0 || pages > 256 || bitmap.length * 8 < pages) {
+    throw Napi::RangeError::New(info.Env(), "the bytes are not whole pages with a bit for each");
+  }
+  // SAFETY: both spans are as long as was checked above.
+  const std::uint32_t sum = checksumPages(bytes.data, pages, bitmap.data, info[2].As<Napi::Number>().Uint32Value(),
+                                          info[3].As<Napi::Boolean>().Value());
+  return Napi::Number::New(info.Env(), sum);
+}
+
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("addressOf", Napi::Function::New(env, addressOf));
   exports.Set("reserve", Napi::Function::New(env, reserve));
@@ -206,6 +222,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("fallocate", Napi::Function::New(env, allocate));
   exports.Set("lseek", Napi::Function::New(env, seek));
   exports.Set("lock", Napi::Function::New(env, lock));
+  if (canChecksumPages()) exports.Set("checksumPages", Napi::Function::New(env, checksum));
   exports.Set("pageSize", Napi::Number::New(env, static_cast<double>(sysconf(_SC_PAGESIZE))));
   return exports;
 }

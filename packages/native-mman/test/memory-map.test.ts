@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import { randomFillSync } from "node:crypto";
 import {
   closeSync,
   constants,
@@ -14,6 +15,8 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
+import { crc32 } from "node:zlib";
+import type { PageFunctions } from "@cpr/core";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { loadAddon } from "../src/addon.ts";
 import {
@@ -24,6 +27,7 @@ import {
   flushCache,
   mapOver,
   nativeErrors,
+  pageFunctionsUrl,
   pageSize,
   populate,
   punchHole,
@@ -215,6 +219,32 @@ test("a memfd with huge pages is one, or is refused for want of them", () => {
   }
   expect(() => ftruncateSync(descriptor, page)).toThrow(expect.objectContaining({ code: "EINVAL" }));
   ftruncateSync(descriptor, 2 << 20);
+});
+
+describe("functions on pages", () => {
+  test("are in a module that a thread can import by its URL", async () => {
+    const { checksumPages } = (await import(pageFunctionsUrl)) as PageFunctions;
+    const bytes = randomFillSync(new Uint8Array(3 * page));
+    bytes.fill(0, page, 2 * page);
+    const bitmap = Uint8Array.of(0b111);
+    const sum = crc32(
+      Buffer.concat([Buffer.of(0), bytes.subarray(0, page), Buffer.of(2), bytes.subarray(2 * page)]),
+      99,
+    );
+    expect(checksumPages(bytes, bitmap, 99, true)).toBe(sum);
+    expect(bitmap[0]).toBe(0b101);
+  });
+
+  test("refuse bytes that are not whole pages with a bit for each", async () => {
+    const { checksumPages } = (await import(pageFunctionsUrl)) as PageFunctions;
+    for (const [length, bits] of [
+      [page + 1, 1],
+      [9 * page, 1],
+      [257 * page, 33],
+    ] as const) {
+      expect(() => checksumPages(new Uint8Array(length), new Uint8Array(bits), 0, true)).toThrow(RangeError);
+    }
+  });
 });
 
 describe("locks", () => {

@@ -19,7 +19,8 @@
  * @packageDocumentation
  */
 import assert from "node:assert/strict";
-import type { MemoryBacking, MemoryObjectOptions, MemoryProvider } from "@cpr/core";
+import { crc32 } from "node:zlib";
+import type { MemoryBacking, MemoryObjectOptions, MemoryProvider, PageFunctions } from "@cpr/core";
 import { CaseList, type ComplianceCase, registerCases } from "./compliance-case.ts";
 import { equalBytes, pseudoRandomBytes, rejectsWithCprError } from "./expectations.ts";
 
@@ -177,6 +178,23 @@ export async function memoryProviderCases(fixture: MemoryProviderFixture): Promi
             `byte ${at} is left out`,
           );
         }
+      }),
+    )
+    .add(
+      "names functions on pages, if it does, that give what a CRC-32 of the same bytes gives",
+      withPlace(async (specimen) => {
+        const { pageFunctions } = await specimen.open();
+        if (pageFunctions === undefined) {
+          return;
+        }
+        let functions: PageFunctions;
+        try {
+          functions = (await import(pageFunctions)) as PageFunctions;
+        } catch {
+          // Not for this host.
+          return;
+        }
+        checkPageFunctions(functions);
       }),
     )
     .add(
@@ -347,6 +365,39 @@ export async function memoryProviderCases(fixture: MemoryProviderFixture): Promi
       }),
     );
   return list.cases;
+}
+
+/** Compares functions on pages with what Node computes. */
+function checkPageFunctions({ checksumPages }: PageFunctions): void {
+  const page = 4096;
+  const pages = 203;
+  // In shared memory, as RAM and bitmaps are, and not at the start of it.
+  const bytes = new Uint8Array(new SharedArrayBuffer((pages + 1) * page), page);
+  bytes.set(pseudoRandomBytes(bytes.length));
+  const zero = [0, 5, 6, 150, 202];
+  for (const each of zero) {
+    bytes.fill(0, each * page, (each + 1) * page);
+  }
+  // One byte is enough.
+  bytes.fill(0, 7 * page, 8 * page);
+  bytes[8 * page - 1] = 1;
+  const present = Array.from({ length: pages }, (_, index) => index).filter((index) => index % 3 !== 1);
+  const bitmapOf = (those: readonly number[]): Uint8Array => {
+    const bitmap = new Uint8Array(new SharedArrayBuffer(26));
+    for (const each of those) {
+      bitmap[each >> 3] = (bitmap[each >> 3] as number) | (1 << (each & 7));
+    }
+    return bitmap;
+  };
+  const sumOf = (those: readonly number[]): number =>
+    crc32(Buffer.concat(those.flatMap((each) => [Buffer.of(each), bytes.slice(each * page, (each + 1) * page)])), 1234);
+  const bitmap = bitmapOf(present);
+  assert.equal(checksumPages(bytes, bitmap, 1234, false), sumOf(present), "the checksum of all pages");
+  assert.deepEqual([...bitmap], [...bitmapOf(present)], "the bitmap, which was to stay as it is");
+  const used = present.filter((each) => !zero.includes(each));
+  assert.equal(checksumPages(bytes, bitmap, 1234, true), sumOf(used), "the checksum without zero pages");
+  assert.deepEqual([...bitmap], [...bitmapOf(used)], "the bitmap, which was to lose zero pages");
+  assert.equal(checksumPages(bytes, bitmapOf([]), 1234, true), 1234, "the checksum of no page");
 }
 
 /** Registers the suite of the `MemoryProvider` contract. */

@@ -35,6 +35,7 @@ class KeptMemory implements MemoryBacking {
   readonly location: string = "kept";
   readonly identity: string | undefined = undefined;
   readonly created: boolean = true;
+  readonly pageFunctions?: string;
   protected open = true;
 
   constructor({ id, size }: MemoryObjectOptions, supports: MemoryBacking["supports"]) {
@@ -125,6 +126,23 @@ const broken: Record<string, { readonly provider: new () => MemoryProvider; read
       "preallocates without changing contents",
       "gives zeros again to who opens it again",
     ],
+  },
+  "names functions on pages that count zero pages too": {
+    provider: withMemory(
+      class extends KeptMemory {
+        override readonly pageFunctions = `data:text/javascript,
+          import { crc32 } from "node:zlib";
+          export function checksumPages(bytes, bitmap, before) {
+            for (let page = 0; page * 4096 < bytes.length; page++) {
+              if ((bitmap[page >> 3] & (1 << (page & 7))) !== 0) {
+                before = crc32(bytes.slice(page * 4096, (page + 1) * 4096), crc32(Buffer.of(page), before));
+              }
+            }
+            return before;
+          }`;
+      },
+    ),
+    noticedBy: ["names functions on pages, if it does, that give what a CRC-32 of the same bytes gives"],
   },
   "writes beyond its target": {
     provider: withMemory(

@@ -1,10 +1,11 @@
 import { readSync, writeSync } from "node:fs";
 import { serializeError } from "../errors.ts";
-import { addPage, beginChunk, chunkSize } from "../stream/chunk-checksum.ts";
+import type { PageFunctions } from "../memory-provider.ts";
+import { beginChunk, chunkSize } from "../stream/chunk-checksum.ts";
 import { pageSize } from "../stream/format.ts";
 import { CopyControl } from "./copy-control.ts";
 import type { CopiedBlock, CopyFailure, CopyJob } from "./copy-job.ts";
-import { hasPage, removePage } from "./page-bitmap.ts";
+import { hasPage } from "./page-bitmap.ts";
 
 /** A failure that is told as data. */
 class CopyError extends Error {
@@ -16,7 +17,13 @@ class CopyError extends Error {
   }
 }
 
-const zeroPage = Buffer.alloc(pageSize);
+/** What a thread works with. */
+interface Context {
+  readonly ram: Uint8Array;
+  readonly functions: PageFunctions;
+  readonly job: CopyJob;
+  readonly control: CopyControl;
+}
 
 let scratch: Uint8Array | undefined;
 
@@ -34,8 +41,9 @@ function scratchChunk(): Uint8Array {
  * @param ram - all RAM of the VM.
  * @returns what went wrong.
  */
-export function copyChunks(ram: Uint8Array, job: CopyJob): CopyFailure | undefined {
+export function copyChunks(ram: Uint8Array, functions: PageFunctions, job: CopyJob): CopyFailure | undefined {
   const control = new CopyControl(job.control);
+  const context: Context = { ram, functions, job, control };
   const copyChunk = job.kind === "write" ? writeChunk : readChunk;
   try {
     let first = 0;
@@ -46,7 +54,7 @@ export function copyChunks(ram: Uint8Array, job: CopyJob): CopyFailure | undefin
         if (control.stopped) {
           return undefined;
         }
-        copyChunk(ram, job, block, chunk - first, control);
+        copyChunk(context, block, chunk - first);
         if (job.bandwidth !== undefined) {
           control.pace(job.begun, job.bandwidth);
         }
@@ -68,92 +76,84 @@ export function copyChunks(ram: Uint8Array, job: CopyJob): CopyFailure | undefin
   }
 }
 
-/** Writes the pages of a chunk that are not zero, and leaves their bits in the bitmap. */
-function writeChunk(ram: Uint8Array, job: CopyJob, block: CopiedBlock, chunk: number, control: CopyControl): void {
-  const { bitmap, checksums } = block;
-  const offset = chunk * chunkSize;
-  const pages = Math.min(chunkSize, block.size - offset) / pageSize;
-  const bytes = window(ram, block.offset + offset, pages * pageSize);
-  const position = job.start + block.pagesPosition + offset;
-  let checksum = 0;
-  let copied = 0;
-  let run = 0;
-  for (let page = 0; page < pages; page++) {
-    const at = page * pageSize;
-    const index = offset / pageSize + page;
-    if (hasPage(bitmap, index)) {
-      if (!isZero(bytes, at)) {
-        checksum = addPage(
-          copied === 0 ? beginChunk(block.id, offset) : checksum,
-          page,
-          bytes.subarray(at, at + pageSize),
-        );
-        copied += 1;
-        run += pageSize;
-        continue;
+/** A chunk of a block. */
+class Chunk {
+  /** Where it begins in its block. */
+  readonly offset: number;
+  /** Where it begins in the stream. */
+  readonly position: number;
+  readonly pages: number;
+  /** Its part of the block's bitmap: no other thread touches it. */
+  readonly bitmap: Uint8Array;
+
+  constructor({ size, pagesPosition, bitmap }: CopiedBlock, index: number) {
+    this.offset = index * chunkSize;
+    this.position = pagesPosition + this.offset;
+    const length = Math.min(chunkSize, size - this.offset);
+    this.pages = length / pageSize;
+    const first = this.offset / pageSize / 8;
+    this.bitmap = bitmap.subarray(first, first + Math.ceil(this.pages / 8));
+  }
+
+  get length(): number {
+    return this.pages * pageSize;
+  }
+
+  /** The runs of pages that its bitmap has, as [start, end) byte offsets in the chunk. */
+  runs(): [number, number][] {
+    const runs: [number, number][] = [];
+    for (let page = 0; page < this.pages; page++) {
+      if (hasPage(this.bitmap, page)) {
+        const start = page * pageSize;
+        const last = runs.at(-1);
+        if (last !== undefined && last[1] === start) {
+          last[1] += pageSize;
+        } else {
+          runs.push([start, start + pageSize]);
+        }
       }
-      removePage(bitmap, index);
     }
-    if (run > 0) {
-      writeAll(job.descriptor, bytes.subarray(at - run, at), position + at - run);
-      run = 0;
-    }
+    return runs;
   }
-  if (run > 0) {
-    writeAll(job.descriptor, bytes.subarray(bytes.length - run), position + bytes.length - run);
+}
+
+/** Writes the pages of a chunk that are not zero, and leaves their bits in the bitmap. */
+function writeChunk(context: Context, block: CopiedBlock, index: number): void {
+  const { ram, functions, job, control } = context;
+  const chunk = new Chunk(block, index);
+  const bytes = Buffer.from(ram.buffer, ram.byteOffset + block.offset + chunk.offset, chunk.length);
+  const checksum = functions.checksumPages(bytes, chunk.bitmap, beginChunk(block.id, chunk.offset), true);
+  const runs = chunk.runs();
+  for (const [start, end] of runs) {
+    writeAll(job.descriptor, bytes.subarray(start, end), job.start + chunk.position + start);
   }
-  checksums[chunk] = checksum;
-  control.count(copied, pages - copied);
+  block.checksums[index] = runs.length === 0 ? 0 : checksum;
+  count(control, chunk, runs);
 }
 
 /** Reads the pages of a chunk that are in the bitmap, and compares their checksum. */
-function readChunk(ram: Uint8Array, job: CopyJob, block: CopiedBlock, chunk: number, control: CopyControl): void {
-  const { bitmap, checksums } = block;
-  const offset = chunk * chunkSize;
-  const pages = Math.min(chunkSize, block.size - offset) / pageSize;
-  const bytes = job.kind === "load" ? window(ram, block.offset + offset, pages * pageSize) : scratchChunk();
-  const position = block.pagesPosition + offset;
-  let checksum = 0;
-  let copied = 0;
-  let page = 0;
-  while (page < pages) {
-    const from = page;
-    while (page < pages && hasPage(bitmap, offset / pageSize + page)) {
-      page += 1;
-    }
-    if (page > from) {
-      readAll(job, bytes.subarray(from * pageSize, page * pageSize), position + from * pageSize);
-      for (let each = from; each < page; each++) {
-        checksum = addPage(
-          copied === 0 ? beginChunk(block.id, offset) : checksum,
-          each,
-          bytes.subarray(each * pageSize, (each + 1) * pageSize),
-        );
-        copied += 1;
-      }
-    }
-    page += 1;
+function readChunk(context: Context, block: CopiedBlock, index: number): void {
+  const { ram, functions, job, control } = context;
+  const chunk = new Chunk(block, index);
+  const bytes =
+    job.kind === "load"
+      ? Buffer.from(ram.buffer, ram.byteOffset + block.offset + chunk.offset, chunk.length)
+      : scratchChunk().subarray(0, chunk.length);
+  const runs = chunk.runs();
+  for (const [start, end] of runs) {
+    readAll(job, bytes.subarray(start, end), chunk.position + start);
   }
-  if (checksum !== checksums[chunk]) {
-    throw new CopyError({ kind: "damaged", block: block.id, offset, position });
+  const checksum =
+    runs.length === 0 ? 0 : functions.checksumPages(bytes, chunk.bitmap, beginChunk(block.id, chunk.offset), false);
+  if (checksum !== block.checksums[index]) {
+    throw new CopyError({ kind: "damaged", block: block.id, offset: chunk.offset, position: chunk.position });
   }
+  count(control, chunk, runs);
+}
+
+function count(control: CopyControl, { pages }: Chunk, runs: readonly (readonly [number, number])[]): void {
+  const copied = runs.reduce((sum, [start, end]) => sum + end - start, 0) / pageSize;
   control.count(copied, pages - copied);
-}
-
-function window(ram: Uint8Array, offset: number, length: number): Buffer {
-  return Buffer.from(ram.buffer, ram.byteOffset + offset, length);
-}
-
-/** Whether a page is zero. Few pages that are used begin with so many zeros; the native comparison is for the others. */
-function isZero(bytes: Uint8Array, at: number): boolean {
-  return (
-    bytes[at] === 0 &&
-    bytes[at + 1] === 0 &&
-    bytes[at + 8] === 0 &&
-    bytes[at + 512] === 0 &&
-    bytes[at + 2048] === 0 &&
-    zeroPage.compare(bytes, at, at + pageSize) === 0
-  );
 }
 
 function writeAll(descriptor: number, bytes: Uint8Array, position: number): void {

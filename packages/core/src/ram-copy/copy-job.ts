@@ -56,6 +56,8 @@ export interface CopyThreadData {
   readonly backend: string;
   /** `RamAllocation.handle`. */
   readonly handle: unknown;
+  /** `MemoryBacking.pageFunctions`. */
+  readonly pageFunctions: string | undefined;
   /** Where V8 keeps compiled code; undefined if it does not. */
   readonly compileCache: string | undefined;
 }

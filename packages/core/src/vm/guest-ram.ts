@@ -103,7 +103,9 @@ export class GuestRam {
     // Most migrations leave RAM in place.
     const { RamCopyThreads } = await import("../ram-copy/ram-copy-threads.ts");
     const { handle } = this.allocation;
-    return RamCopyThreads.begin({ plugins: this.#kernel.plugins, backend: this.#backend, handle, count });
+    const pageFunctions = this.blocks.find(({ backing }) => backing.pageFunctions !== undefined)?.backing.pageFunctions;
+    const { plugins } = this.#kernel;
+    return RamCopyThreads.begin({ plugins, backend: this.#backend, handle, pageFunctions, count });
   }
 
   /** Removes the marks of all blocks: what is about to change does not belong to a checkpoint any more. */

@@ -1,0 +1,105 @@
+// The CRC-32 of pages with carry-less multiplication: V. Gopal et al., "Fast CRC Computation for Generic Polynomials Using PCLMULQDQ
+// Instruction", Intel, 2009, in its bit-reflected form. Four accumulators of 128 bits take 64 bytes at a time; then they are
+// folded into one, that one to 64 bits, and these to 32 by Barrett reduction. The constants are the powers of x modulo the
+// polynomial 0x04C11DB7 that the paper gives for it.
+
+#include "page-checksum.h"
+
+#include <immintrin.h>
+
+#include <array>
+
+namespace {
+
+constexpr std::array<std::uint32_t, 256> makeByteTable() {
+  std::array<std::uint32_t, 256> table{};
+  for (std::uint32_t byte = 0; byte < 256; ++byte) {
+    std::uint32_t remainder = byte;
+    for (int bit = 0; bit < 8; ++bit) remainder = remainder & 1 ? remainder >> 1 ^ 0xedb88320 : remainder >> 1;
+    table[byte] = remainder;
+  }
+  return table;
+}
+
+constexpr std::array<std::uint32_t, 256> byteTable = makeByteTable();
+
+#define WITH_CLMUL __attribute__((target("pclmul,sse4.1")))
+
+WITH_CLMUL inline __m128i load(const std::uint8_t* bytes) {
+  // SAFETY: the callers pass addresses inside of a page with 16 bytes behind them; the load may be unaligned.
+  return _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes));
+}
+
+// What an accumulator is some bytes later: both of its halves times powers of x, and the bytes that come then.
+WITH_CLMUL inline __m128i fold(__m128i accumulator, __m128i powers, __m128i next) {
+  const __m128i low = _mm_clmulepi64_si128(accumulator, powers, 0x00);
+  const __m128i high = _mm_clmulepi64_si128(accumulator, powers, 0x11);
+  return _mm_xor_si128(_mm_xor_si128(low, high), next);
+}
+
+// The remainder of what came before and of a page.
+WITH_CLMUL std::uint32_t addPage(std::uint32_t remainder, const std::uint8_t* page) {
+  const __m128i by64 = _mm_set_epi64x(0x01c6e41596, 0x0154442bd4);
+  const __m128i by16 = _mm_set_epi64x(0x00ccaa009e, 0x01751997d0);
+  const __m128i by8 = _mm_set_epi64x(0, 0x0163cd6124);
+  const __m128i barrett = _mm_set_epi64x(0x01f7011641, 0x01db710641);
+  const __m128i low32 = _mm_setr_epi32(-1, 0, -1, 0);
+
+  __m128i a = _mm_xor_si128(load(page), _mm_cvtsi32_si128(static_cast<int>(remainder)));
+  __m128i b = load(page + 16);
+  __m128i c = load(page + 32);
+  __m128i d = load(page + 48);
+  for (std::size_t at = 64; at < guestPage; at += 64) {
+    a = fold(a, by64, load(page + at));
+    b = fold(b, by64, load(page + at + 16));
+    c = fold(c, by64, load(page + at + 32));
+    d = fold(d, by64, load(page + at + 48));
+  }
+  a = fold(a, by16, b);
+  a = fold(a, by16, c);
+  a = fold(a, by16, d);
+  // 128 bits to 64.
+  a = _mm_xor_si128(_mm_srli_si128(a, 8), _mm_clmulepi64_si128(a, by16, 0x10));
+  a = _mm_xor_si128(_mm_srli_si128(a, 4), _mm_clmulepi64_si128(_mm_and_si128(a, low32), by8, 0x00));
+  // 64 bits to 32.
+  __m128i quotient = _mm_clmulepi64_si128(_mm_and_si128(a, low32), barrett, 0x10);
+  quotient = _mm_clmulepi64_si128(_mm_and_si128(quotient, low32), barrett, 0x00);
+  return static_cast<std::uint32_t>(_mm_extract_epi32(_mm_xor_si128(a, quotient), 1));
+}
+
+bool isZero(const std::uint8_t* page) {
+  for (std::size_t at = 0; at < guestPage; at += 64) {
+    // SAFETY: 64 bytes of the page are left at each step; the loads may be unaligned.
+    const auto* words = reinterpret_cast<const __m128i*>(page + at);
+    const __m128i all = _mm_or_si128(_mm_or_si128(_mm_loadu_si128(words), _mm_loadu_si128(words + 1)),
+                                     _mm_or_si128(_mm_loadu_si128(words + 2), _mm_loadu_si128(words + 3)));
+    if (_mm_movemask_epi8(_mm_cmpeq_epi8(all, _mm_setzero_si128())) != 0xffff) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+bool canChecksumPages() {
+  return __builtin_cpu_supports("pclmul") && __builtin_cpu_supports("sse4.1");
+}
+
+std::uint32_t checksumPages(const std::uint8_t* bytes, std::size_t pages, std::uint8_t* bitmap, std::uint32_t before,
+                            bool removeZeroPages) {
+  std::uint32_t remainder = ~before;
+  for (std::size_t page = 0; page < pages; ++page) {
+    const auto bit = static_cast<std::uint8_t>(1u << (page & 7));
+    // SAFETY: the caller's bitmap has a bit for each of its pages.
+    std::uint8_t& byte = bitmap[page >> 3];
+    if ((byte & bit) == 0) continue;
+    // SAFETY: `page` is one of the pages that the caller's bytes are.
+    const std::uint8_t* contents = bytes + page * guestPage;
+    if (removeZeroPages && isZero(contents)) {
+      byte = static_cast<std::uint8_t>(byte & ~bit);
+      continue;
+    }
+    remainder = byteTable[(remainder ^ page) & 0xff] ^ remainder >> 8;
+    remainder = addPage(remainder, contents);
+  }
+  return ~remainder;
+}

@@ -1,0 +1,17 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+// A page of the guest.
+constexpr std::size_t guestPage = 4096;
+
+// Whether this processor has the instructions that checksumPages() uses.
+bool canChecksumPages();
+
+// The CRC-32 of what came before and of the pages that a bitmap has, each behind its index in one byte.
+//
+// `bytes` are at most 256 pages, `bitmap` has a bit for each, the lowest first. Pages that are zero are left out, and removed from the
+// bitmap, if `removeZeroPages`.
+std::uint32_t checksumPages(const std::uint8_t* bytes, std::size_t pages, std::uint8_t* bitmap, std::uint32_t before,
+                            bool removeZeroPages);
