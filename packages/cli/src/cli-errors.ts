@@ -8,6 +8,12 @@ export const cliErrors = defineErrors({
     message: ({ option, value }) => `Invalid value '${value}' for -${option}`,
     hint: ({ option, expected }) => `-${option} takes ${expected}.`,
   }),
+  ERR_CPR_RECORD_REPLAY: defineError<{ value: string }>({
+    category: "refused",
+    when: "`-icount …,rr=record` or `rr=replay`: a VM that is recorded or replayed could not be saved.",
+    message: () => "Record/replay is not supported",
+    hint: () => "Leave -icount out.",
+  }),
   ERR_CPR_OUTPUT_FILE: defineError<{ path: string; reason: string }>({
     category: "input",
     when: "A file for the guest's output cannot be created.",

@@ -36,6 +36,7 @@ export interface RunPlan {
  * @throws {CprError} ERR_CPR_OPTION_VALUE and the errors of memory objects
  */
 export function planRun(options: RunOptions, consoleSink: CharacterSink): RunPlan {
+  refuseInstructionCounting(options.icount);
   const monitor = options.monitor === undefined ? undefined : parseMonitorDevice("monitor", options.monitor);
   const qmp = options.qmp.map((text) => parseMonitorDevice("qmp", text));
   const onStreams = [monitor, ...qmp].filter((device) => device?.kind === "stdio").length;
@@ -77,6 +78,7 @@ export function planRun(options: RunOptions, consoleSink: CharacterSink): RunPla
         noReboot: !options.reboot,
       },
       ...(options.incoming === undefined ? {} : { incoming: options.incoming }),
+      migration: { properties: options.global.map(parseGlobal), modes: options.migrateModeEnable },
       startStopped: options.stopped === true,
       characterDevices,
     },
@@ -126,6 +128,27 @@ function parseProcessor(text: string): { processorModel: string; tscFrequency?: 
   }
   const [, processorModel = "", frequency] = match;
   return { processorModel, ...(frequency === undefined ? {} : { tscFrequency: Number(frequency) }) };
+}
+
+function refuseInstructionCounting(value: string | undefined): void {
+  if (value === undefined) {
+    return;
+  }
+  if (/(^|,)rr=(record|replay)(,|$)/.test(value)) {
+    throw cliErrors.ERR_CPR_RECORD_REPLAY({ value });
+  }
+  const expected = "nothing that is supported: the guest's clock is not driven by its instructions";
+  throw cliErrors.ERR_CPR_OPTION_VALUE({ option: "icount", value, expected });
+}
+
+function parseGlobal(text: string): { readonly name: string; readonly value: string } {
+  const match = /^migration\.([^=]+)=(.*)$/.exec(text);
+  if (match === null) {
+    const expected = "migration.NAME=VALUE with a capability or parameter of migration";
+    throw cliErrors.ERR_CPR_OPTION_VALUE({ option: "global", value: text, expected });
+  }
+  const [, name = "", value = ""] = match;
+  return { name, value };
 }
 
 function parseProcessorCount(text: string): number {

@@ -16,6 +16,9 @@ export interface RunOptions {
   readonly monitor?: string;
   readonly qmp: readonly string[];
   readonly incoming?: string;
+  readonly global: readonly string[];
+  readonly migrateModeEnable: readonly string[];
+  readonly icount?: string;
   readonly name: string;
   readonly uuid?: string;
   readonly reboot: boolean;
@@ -68,12 +71,25 @@ export function createRunCommand(): Command {
       [],
     )
     .option("--incoming <uri>", "wait for a checkpoint: 'defer' for migrate_incoming, or a URI to load at once")
+    .option(
+      "--global <migration.name=value>",
+      "a capability or parameter of migration from the start: migration.mode=cpr-reboot, migration.x-ignore-shared=on; " +
+        "may be repeated",
+      collect,
+      [],
+    )
     .option("--name <name>", "name of the VM", "cpr")
     .option("--uuid <uuid>", "UUID of the VM")
     .option("--no-reboot", "end when the guest reboots")
     .option("-S, --stopped", "do not start the guest; 'cont' does")
     .option("--plugin <name>", "load a plugin: an npm package name or a path; may be repeated", collect, [])
-    .addOption(new Option("--migrate-mode-enable <mode>", "accepted for QEMU's sake; all modes are enabled").hideHelp())
+    .addOption(
+      new Option("--migrate-mode-enable <mode>", "accepted for QEMU's sake; all modes are enabled")
+        .argParser(collect)
+        .default([])
+        .hideHelp(),
+    )
+    .addOption(new Option("--icount <options>", "QEMU's instruction counting, which there is not").hideHelp())
     .addOption(new Option("--nographic", "accepted for QEMU's sake; there is no graphics").hideHelp())
     .addOption(
       new Option("--display <type>", "accepted for QEMU's sake; there is no graphics").choices(["none"]).hideHelp(),

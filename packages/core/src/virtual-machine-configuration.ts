@@ -9,6 +9,14 @@ export interface CharacterSink {
   close?(): Promise<void>;
 }
 
+/** Settings of migrations that the command line gives. */
+export interface MigrationConfiguration {
+  /** `-global migration.NAME=VALUE`: capabilities and parameters, as a person writes them. */
+  readonly properties: readonly { readonly name: string; readonly value: string }[];
+  /** `-migrate-mode-enable MODE`: modes that must be there. All that are installed are enabled anyway. */
+  readonly modes: readonly string[];
+}
+
 /** All that a VM is made from: what the command line says, checked for form but not against the host. */
 export interface VirtualMachineConfiguration {
   /** `-name`. */
@@ -33,6 +41,8 @@ export interface VirtualMachineConfiguration {
   readonly machine: Omit<MachineOptions, "backend" | "processorModel" | "tscFrequency" | "incoming" | "uuid">;
   /** `-incoming defer` or `-incoming URI`. */
   readonly incoming?: string;
+  /** How migrations are to be from the start. */
+  readonly migration?: MigrationConfiguration;
   /** `-S`: the VM waits in prelaunch for `cont`. */
   readonly startStopped?: boolean;
   /** Character devices by id; the ids in `machine.serial` are among them. */

@@ -57,6 +57,34 @@ function forge(from: string, to: string): void {
 
 const waiting = (options: FakeOptions = {}) => fakeVirtualMachine({ incoming: "defer", ...options });
 
+describe("a VM that is told on its command line what to load, and how", () => {
+  const migration = {
+    modes: ["keeping"],
+    properties: [
+      { name: "mode", value: "keeping" },
+      { name: "x-ignore-shared", value: "on" },
+    ],
+  };
+
+  it("loads at once, in the mode and with the capabilities that were given", async () => {
+    await save({ path }, ["x-ignore-shared"]);
+    await expect(fakeVirtualMachine({ path, incoming: "store:a" })).rejects.toMatchObject({
+      code: "ERR_CPR_STREAM_CAPABILITY",
+    });
+    const { machine } = await fakeVirtualMachine({ path, incoming: "store:a", configuration: { migration } });
+    expect(machine.runState).toBe("running");
+    expect(machine.queryMigrate()).toMatchObject({ status: "completed", mode: "keeping" });
+    await machine.quit();
+  });
+
+  it("does not start if a setting cannot be", async () => {
+    const properties = [{ name: "xbzrle", value: "on" }];
+    await expect(fakeVirtualMachine({ configuration: { migration: { modes: [], properties } } })).rejects.toMatchObject(
+      { code: "ERR_CPR_CAPABILITY_UNSUPPORTED" },
+    );
+  });
+});
+
 describe("a VM that was saved when it had ended", () => {
   it.each([
     ["shutdown", "rejects"],

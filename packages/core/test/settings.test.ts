@@ -86,6 +86,44 @@ describe("capabilities", () => {
   });
 });
 
+describe("what the command line gives", () => {
+  const configure = (modes: readonly string[], ...properties: readonly string[]) => {
+    const settings = make();
+    settings.configure({
+      modes,
+      properties: properties.map((text) => {
+        const [name = "", value = ""] = text.split("=");
+        return { name, value };
+      }),
+    });
+    return settings;
+  };
+
+  it("are capabilities and parameters, with or without x- before their names", () => {
+    const settings = configure(["other"], "mode=other", "x-ignore-shared=on", "x-events=on", "x-max-bandwidth=1M");
+    expect(settings.effective()).toMatchObject({ mode: "other", bandwidth: 1 << 20 });
+    expect([...settings.enabled()]).toEqual(["events", "x-ignore-shared"]);
+  });
+
+  it.each([
+    ["nonsense=1", "Property 'migration.nonsense' not found"],
+    ["events=perhaps", "Parameter 'events' expects 'on' or 'off'"],
+    ["xbzrle=on", "Migration capability 'xbzrle' is not supported"],
+    ["mode=cpr-exec", "Migration mode 'cpr-exec' is not supported"],
+    ["mode=mad", "Parameter 'mode' does not accept value 'mad'"],
+    ["postcopy-ram=on", "Postcopy is not compatible with ignore-shared"],
+  ])("is refused if it is %s", (text, message) => {
+    expect(() => configure([], "x-ignore-shared=on", text)).toThrow(message);
+  });
+
+  it("names a mode that is there", () => {
+    expect(() => configure(["cpr-transfer"])).toThrow(
+      expect.objectContaining({ code: "ERR_CPR_MODE_UNSUPPORTED", hint: "Known: normal, other." }) as Error,
+    );
+    expect(() => configure(["mad"])).toThrow("Parameter 'mode' does not accept value 'mad'");
+  });
+});
+
 describe("parameters", () => {
   it("have QEMU's values at first, but no limit of bandwidth", () => {
     const all = make().parameters();

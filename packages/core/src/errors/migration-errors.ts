@@ -90,6 +90,12 @@ export const migrationErrors = defineErrors({
     message: ({ name }) => `Migration parameter '${name}' is not supported`,
     hint: ({ supported }) => `Supported: ${supported.join(", ")}.`,
   }),
+  ERR_CPR_MIGRATION_PROPERTY: defineError<{ name: string }>({
+    category: "usage",
+    when: "`-global migration.NAME=VALUE` with a name that is neither a capability nor a parameter.",
+    message: ({ name }) => `Property 'migration.${name}' not found`,
+    hint: () => "`info migrate_capabilities` and `info migrate_parameters` in the monitor list all names.",
+  }),
   ERR_CPR_PARAMETER_VALUE: defineError<{ name: string; value: string; expected: string }>({
     category: "usage",
     when: "A migration parameter is given a value that it cannot have.",

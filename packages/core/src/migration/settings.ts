@@ -3,6 +3,7 @@ import { pluginErrors } from "../errors/plugin-errors.ts";
 import type { GuestTime } from "../machine-thread/guest-time.ts";
 import { parseMemorySize } from "../memory-size.ts";
 import type { MigrationOverrides, MigrationSettings } from "../virtual-machine.ts";
+import type { MigrationConfiguration } from "../virtual-machine-configuration.ts";
 import { brokenRule, capabilityDefinitions } from "./capabilities.ts";
 import { type ParameterDefinition, type ParameterValue, parameterDefinitions, qemuModes } from "./parameters.ts";
 
@@ -119,6 +120,33 @@ export class StoredSettings implements MigrationSettings {
     this.#setParameters(Object.entries(values), fromData);
   }
 
+  /**
+   * Sets what the command line gives, all or nothing. QEMU writes some of the names with `x-` before them.
+   *
+   * @throws {CprError} ERR_CPR_MIGRATION_PROPERTY, or as {@link setCapability} and {@link setParameter}
+   */
+  configure({ properties, modes }: MigrationConfiguration): void {
+    for (const name of modes) {
+      this.#checkMode(name);
+    }
+    const capabilities: { readonly capability: string; readonly state: boolean }[] = [];
+    const parameters: (readonly [string, string])[] = [];
+    for (const { name, value } of properties) {
+      const [capability, parameter] = [capabilityDefinitions, parameterDefinitions].map((definitions) =>
+        [name, name.replace(/^x-/, "")].find((each) => Object.hasOwn(definitions, each)),
+      );
+      if (capability !== undefined) {
+        capabilities.push({ capability, state: switchOf(capability, value) });
+      } else if (parameter !== undefined) {
+        parameters.push([parameter, value]);
+      } else {
+        throw migrationErrors.ERR_CPR_MIGRATION_PROPERTY({ name });
+      }
+    }
+    this.#setParameters(parameters, fromText);
+    this.setCapabilities(capabilities);
+  }
+
   /** All of them, or none if one cannot be. */
   #setParameters<V>(
     values: readonly (readonly [name: string, value: V])[],
@@ -181,12 +209,17 @@ function fromText(name: string, definition: ParameterDefinition, text: string): 
     return inRange(name, definition, number, text);
   }
   if (typeof initial === "boolean") {
-    if (!["on", "yes", "true", "y", "off", "no", "false", "n"].includes(text)) {
-      throw migrationErrors.ERR_CPR_PARAMETER_VALUE({ name, value: text, expected: "'on' or 'off'" });
-    }
-    return ["on", "yes", "true", "y"].includes(text);
+    return switchOf(name, text);
   }
   return oneOf(name, definition, text);
+}
+
+function switchOf(name: string, text: string): boolean {
+  const on = ["on", "yes", "true", "y"].includes(text);
+  if (!on && !["off", "no", "false", "n"].includes(text)) {
+    throw migrationErrors.ERR_CPR_PARAMETER_VALUE({ name, value: text, expected: "'on' or 'off'" });
+  }
+  return on;
 }
 
 /** The value that a program means: JSON of the parameter's type. Null and an empty list mean that there is none. */

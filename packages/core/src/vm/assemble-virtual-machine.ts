@@ -64,6 +64,9 @@ export async function assembleVirtualMachine(
     characterDevices: configuration.characterDevices,
   });
   started.onEvent = (event) => machine.receive(event);
+  if (configuration.migration !== undefined) {
+    machine.settings.configure(configuration.migration);
+  }
   if (incoming === undefined) {
     // RAM that was left in place for a checkpoint is about to be overwritten.
     await ram.unbind();

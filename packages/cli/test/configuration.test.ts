@@ -1,0 +1,39 @@
+import { describe, expect, it } from "vitest";
+import { planRun } from "../src/configuration.ts";
+import { acceptSingleDash } from "../src/qemu-spelling.ts";
+import { createRunCommand, type RunOptions } from "../src/run-options.ts";
+
+/** What a command line means. */
+function plan(...words: readonly string[]) {
+  const command = createRunCommand();
+  const options = command.parse(acceptSingleDash(command, words), { from: "user" }).opts<RunOptions>();
+  return planRun(options, { write: () => undefined }).configuration;
+}
+
+describe("cpr run", () => {
+  it("takes settings of migration in QEMU's spelling", () => {
+    expect(plan("-global", "migration.mode=cpr-reboot", "-global", "migration.x-ignore-shared=on").migration).toEqual({
+      properties: [
+        { name: "mode", value: "cpr-reboot" },
+        { name: "x-ignore-shared", value: "on" },
+      ],
+      modes: [],
+    });
+    expect(plan("-migrate-mode-enable", "cpr-reboot", "-migrate-mode-enable", "normal").migration).toEqual({
+      properties: [],
+      modes: ["cpr-reboot", "normal"],
+    });
+    expect(plan().migration).toEqual({ properties: [], modes: [] });
+  });
+
+  it.each(["migration.mode", "mode=cpr-reboot", "virtio-blk.x=y", "migration.=on"])("refuses -global %s", (text) => {
+    expect(() => plan("-global", text)).toThrow(`Invalid value '${text}' for -global`);
+  });
+
+  it("refuses to record and to replay, and to count instructions", () => {
+    for (const value of ["shift=auto,rr=record,rrfile=replay.bin", "rr=replay"]) {
+      expect(() => plan("-icount", value)).toThrow("Record/replay is not supported");
+    }
+    expect(() => plan("-icount", "shift=auto")).toThrow("Invalid value 'shift=auto' for -icount");
+  });
+});
