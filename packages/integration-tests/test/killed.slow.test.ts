@@ -1,0 +1,181 @@
+import { spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { buildGuestProgram } from "@cpr/guest-programs";
+import { describe, expect, it, onTestFinished } from "vitest";
+import { CprProcess, FileLines } from "../../../tools/cpr-process.ts";
+import { DebianArchiveError } from "../../../tools/debian-archive.ts";
+import { expectOneMoment } from "./one-moment.ts";
+import { type ScratchMachine, scratchMachine } from "./scratch.ts";
+import { findStrace, type Strace } from "./strace.ts";
+
+const kernel = buildGuestProgram("pages");
+
+/** All that changes files, and the reads of a load. Each is a moment at which a process can be killed. */
+const calls = [
+  ...["openat", "close", "read", "pread64", "preadv", "write", "pwrite64", "pwritev", "fsync", "fdatasync"],
+  ...["ftruncate", "fallocate", "fchmod", "rename", "unlink", "msync", "fcntl"],
+].join(",");
+
+/** How the VM of a test is set up, the same in each process. */
+interface Setup {
+  readonly machine: ScratchMachine;
+  readonly inPlace: boolean;
+}
+
+const uri = ({ machine }: Setup): string => `file:${machine.state}`;
+
+async function begin({ machine, inPlace }: Setup, ...more: string[]): Promise<CprProcess> {
+  // All calls to files are made by one thread, so that they have one order.
+  const process = new CprProcess(machine.options(more), { UV_THREADPOOL_SIZE: "1" });
+  onTestFinished(() => process.kill("SIGKILL"));
+  await process.ready();
+  if (inPlace) await process.chooseReboot();
+  else await process.command("migrate_set_parameter mode cpr-reboot");
+  return process;
+}
+
+/** The guest has changed its RAM since. */
+async function untilBusy({ machine }: Setup): Promise<void> {
+  await new FileLines(machine.console).until((line) => (line === "B" ? true : undefined), 30);
+}
+
+/**
+ * Gives a command to a process, which is killed before a thread of it makes its system call of that number among {@link calls}, or
+ * else when it has answered.
+ *
+ * @returns the command's answer, or undefined if the process was killed before
+ */
+async function killedAt(
+  strace: Strace,
+  process: CprProcess,
+  number: number,
+  command: string,
+): Promise<string | undefined> {
+  const words = ["-f", "-e", `trace=${calls}`, "-e", `inject=${calls}:signal=SIGKILL:when=${number}`];
+  const tracer = spawn(strace.path, [...words, "-o", "/dev/null", "-p", String(process.pid)], {
+    env: { ...globalThis.process.env, ...strace.environment },
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  onTestFinished(() => void tracer.kill("SIGKILL"));
+  await new Promise<void>((resolve, reject) => {
+    let text = "";
+    tracer.stderr.on("data", (bytes: Buffer) => {
+      text += bytes.toString();
+      if (text.includes(" attached")) resolve();
+    });
+    tracer.once("close", () => reject(new Error(`strace: ${text}`)));
+  });
+  const answer = await process.command(command).catch(() => undefined);
+  process.kill("SIGKILL");
+  expect((await process.ended).signal).toBe("SIGKILL");
+  tracer.kill("SIGKILL");
+  return answer;
+}
+
+/** What a new process makes of what is there: it goes on with the guest, or says why not. */
+async function carryOn(setup: Setup): Promise<{ process: CprProcess; outcome: "loads" | "moved on" }> {
+  const process = await begin(setup, "-incoming", "defer");
+  const answer = await process.command(`migrate_incoming ${uri(setup)}`);
+  if (answer === "") {
+    await untilBusy(setup);
+    await process.command("stop");
+    // A state that does not belong to this RAM would go on somewhere else in it, which makes another step.
+    if (setup.inPlace) expectOneMoment(readFileSync(setup.machine.ram));
+    return { process, outcome: "loads" };
+  }
+  expect(answer).toMatch(
+    /^Error: The RAM in '.*' \(memory object 'ram0'\) does not belong to this checkpoint: it was used since/,
+  );
+  expect(await process.command("info status")).toBe("VM status: paused (inmigrate)");
+  return { process, outcome: "moved on" };
+}
+
+/** The host's strace, or the reason why there is none. */
+async function straceOr(skip: (reason: string) => never): Promise<Strace> {
+  return findStrace().catch((error: unknown) => {
+    if (error instanceof DebianArchiveError) return skip(error.message);
+    throw error;
+  });
+}
+
+const placements = [
+  ["in place", true],
+  ["copied", false],
+] as const;
+
+describe("a process that is killed while it saves", () => {
+  it.for(placements)(
+    "leaves RAM %s and checkpoints that fit, or a refusal",
+    { timeout: 300_000 },
+    async ([, inPlace], { skip }) => {
+      const strace = await straceOr(skip);
+      const outcomes: string[] = [];
+      for (let number = 1; ; number++) {
+        const setup: Setup = { machine: scratchMachine(kernel), inPlace };
+        const process = await begin(setup);
+        await untilBusy(setup);
+        // An older checkpoint, after which the guest has gone on.
+        expect(await process.command(`migrate ${uri(setup)}`)).toBe("");
+        await process.command("cont");
+        const answer = await killedAt(strace, process, number, `migrate ${uri(setup)}`);
+        if (answer !== undefined) {
+          expect(answer).toBe("");
+          break;
+        }
+        const { process: next, outcome } = await carryOn(setup);
+        outcomes.push(outcome);
+        await next.quit();
+      }
+      // The older one or the newer one, whole. With RAM in place, the older one has lost its RAM when the guest went on.
+      expect(new Set(outcomes)).toEqual(new Set(inPlace ? ["moved on", "loads"] : ["loads"]));
+    },
+  );
+});
+
+describe("a process that is killed while it loads", () => {
+  it.for(placements)(
+    "leaves RAM %s and the checkpoint as they were",
+    { timeout: 300_000 },
+    async ([, inPlace], { skip }) => {
+      const strace = await straceOr(skip);
+      const setup: Setup = { machine: scratchMachine(kernel), inPlace };
+      const process = await begin(setup);
+      await untilBusy(setup);
+      expect(await process.command(`migrate ${uri(setup)}`)).toBe("");
+      await process.quit();
+      let kills = 0;
+      for (let number = 1; ; number++) {
+        const next = await begin(setup, "-incoming", "defer");
+        // Otherwise the guest runs at the end, and RAM moves on.
+        await next.command("stop");
+        const answer = await killedAt(strace, next, number, `migrate_incoming ${uri(setup)}`);
+        if (answer !== undefined) {
+          expect(answer).toBe("");
+          break;
+        }
+        kills += 1;
+      }
+      expect(kills).toBeGreaterThan(5);
+      expect((await carryOn(setup)).outcome).toBe("loads");
+    },
+  );
+
+  it("has begun to run the guest on RAM in place, or can do so again", { timeout: 300_000 }, async ({ skip }) => {
+    const strace = await straceOr(skip);
+    const outcomes: string[] = [];
+    for (let number = 1; ; number++) {
+      const setup: Setup = { machine: scratchMachine(kernel), inPlace: true };
+      const process = await begin(setup);
+      await untilBusy(setup);
+      expect(await process.command(`migrate ${uri(setup)}`)).toBe("");
+      await process.quit();
+      const next = await begin(setup, "-incoming", "defer");
+      if ((await killedAt(strace, next, number, `migrate_incoming ${uri(setup)}`)) !== undefined) break;
+      const { process: last, outcome } = await carryOn(setup);
+      outcomes.push(outcome);
+      await last.quit();
+    }
+    expect(outcomes.length).toBeGreaterThan(5);
+    expect(outcomes[0]).toBe("loads");
+  });
+});
