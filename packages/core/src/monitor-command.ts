@@ -13,6 +13,8 @@ export interface MonitorContext {
 export interface MonitorConversation {
   /** `people` write lines and read text (QEMU: HMP), `programs` send and receive JSON (QMP). */
   readonly audience: "people" | "programs";
+  /** Shows how far a command is that takes long, and at the end that there is no more to show; absent if nobody sees it. */
+  progress?(amount: { readonly done: number; readonly total: number } | undefined): void;
 }
 
 /**

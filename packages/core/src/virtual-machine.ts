@@ -181,7 +181,7 @@ export interface VirtualMachine {
    */
   migrateIncoming(uri: string, options?: IncomingOptions): Promise<void>;
   queryMigrate(): MigrationInformation;
-  queryMemory(): readonly { id: string; size: number; share: boolean; location: string }[];
+  queryMemory(): readonly { id: string; size: number; share: boolean; prealloc: boolean; location: string }[];
   /** Statistics of the machine thread. */
   queryExecution(): Promise<{
     readonly backend: string;

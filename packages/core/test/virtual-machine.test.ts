@@ -227,7 +227,9 @@ describe("making a VM", () => {
 
   it("takes private RAM if there is no memory object", async () => {
     const { machine } = await fakeVirtualMachine({ configuration: { memoryObjects: [] } });
-    expect(machine.queryMemory()).toEqual([{ id: "pc.ram", size: 1 << 20, share: false, location: "private" }]);
+    expect(machine.queryMemory()).toEqual([
+      { id: "pc.ram", size: 1 << 20, share: false, prealloc: false, location: "private" },
+    ]);
     await machine.quit();
   });
 

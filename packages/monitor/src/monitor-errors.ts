@@ -53,6 +53,17 @@ export const monitorErrors = defineErrors({
     when: "An argument of a QMP command is missing, of the wrong type or one too many.",
     message: ({ problem }) => problem,
   }),
+  ERR_CPR_CHANNELS: defineError<{ problem: string }>({
+    category: "usage",
+    when: "`migrate` or `migrate-incoming` is told no URI, or channels that make none.",
+    message: ({ problem }) => problem,
+    hint: () => "Give a uri, e.g. file:vm.state, or one channel of type main.",
+  }),
+  ERR_CPR_NOTHING_TO_RESUME: defineError<None>({
+    category: "refused",
+    when: "`migrate` with `resume`: there is no postcopy migration here that could have paused.",
+    message: () => "Cannot resume if there is no paused migration",
+  }),
   ERR_CPR_MONITOR_LISTEN: defineError<{ path: string; reason: string }>({
     category: "input",
     when: "A monitor's socket cannot be made.",

@@ -4,6 +4,7 @@ import {
   QueryExecutionCommand,
   QueryMemoryCommand,
   QueryNameCommand,
+  QueryProcessorsCommand,
   QueryStatusCommand,
   QueryUuidCommand,
 } from "./commands/information.ts";
@@ -18,15 +19,19 @@ import {
 import {
   MigrateCancelCommand,
   MigrateCommand,
+  MigrateContinueCommand,
   MigrateIncomingCommand,
+} from "./commands/migration.ts";
+import {
+  MigrateSetCapabilitiesCommand,
   MigrateSetCapabilityCommand,
   MigrateSetParameterCommand,
+  MigrateSetParametersCommand,
   QueryMigrateCapabilitiesCommand,
-  QueryMigrateCommand,
   QueryMigrateParametersCommand,
-} from "./commands/migration.ts";
-
+} from "./commands/migration-settings.ts";
 import { HumanMonitorCommand, QmpCapabilitiesCommand, QueryVersionCommand } from "./commands/protocol.ts";
+import { QueryMigrateCommand, QueryMigratePlanCommand } from "./commands/query-migrate.ts";
 
 export default definePlugin({
   name: "@cpr/monitor",
@@ -38,9 +43,12 @@ export default definePlugin({
       InfoCommand,
       MigrateCancelCommand,
       MigrateCommand,
+      MigrateContinueCommand,
       MigrateIncomingCommand,
+      MigrateSetCapabilitiesCommand,
       MigrateSetCapabilityCommand,
       MigrateSetParameterCommand,
+      MigrateSetParametersCommand,
       QmpCapabilitiesCommand,
       QueryCommandsCommand,
       QueryExecutionCommand,
@@ -48,7 +56,9 @@ export default definePlugin({
       QueryMigrateCapabilitiesCommand,
       QueryMigrateCommand,
       QueryMigrateParametersCommand,
+      QueryMigratePlanCommand,
       QueryNameCommand,
+      QueryProcessorsCommand,
       QueryStatusCommand,
       QueryUuidCommand,
       QueryVersionCommand,

@@ -9,6 +9,10 @@ const values: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   "human-monitor-command": { "command-line": "info status" },
   migrate: { uri: "file:vm.state" },
   "migrate-incoming": { uri: "file:vm.state" },
+  "migrate-continue": { state: "pre-switchover" },
+  "migrate-set-capabilities": { capabilities: [{ capability: "events", state: true }] },
+  "migrate-set-parameters": { mode: "cpr-reboot" },
+  "x-query-migrate-plan": { uri: "file:vm.state" },
   "x-migrate-set-capability": { capability: "events", state: true },
   "x-migrate-set-parameter": { parameter: "mode", value: "cpr-reboot" },
 };

@@ -3,7 +3,8 @@ import { describe, expect, it } from "vitest";
 import { InfoCommand } from "../src/commands/help.ts";
 import { QueryStatusCommand } from "../src/commands/information.ts";
 import { QuitCommand } from "../src/commands/life-cycle.ts";
-import { MigrateCommand, MigrateSetCapabilityCommand } from "../src/commands/migration.ts";
+import { MigrateCommand } from "../src/commands/migration.ts";
+import { MigrateSetCapabilityCommand } from "../src/commands/migration-settings.ts";
 import { parseLine, usageOf } from "../src/parse-line.ts";
 
 const commands: MonitorCommand[] = [
@@ -55,6 +56,6 @@ describe("parseLine", () => {
   });
 
   it("tells how a command is written", () => {
-    expect(usageOf(new MigrateCommand())).toBe("migrate [-d] uri");
+    expect(usageOf(new MigrateCommand())).toBe("migrate [-d] [-r] uri");
   });
 });

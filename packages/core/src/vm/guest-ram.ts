@@ -18,6 +18,8 @@ export interface RamBlock {
   readonly guestAddress: number;
   /** Where its checkpoint's generation is kept; undefined if it has no name under which it is found again. */
   readonly mark: GenerationMark | undefined;
+  /** The host has given memory for all of it at the start. */
+  readonly preallocated: boolean;
 }
 
 /** All RAM of a VM. */
@@ -83,7 +85,8 @@ export class GuestRam {
           // A mark beside a file that was made just now belongs to one that has been removed.
           await mark?.remove();
         }
-        blocks.push({ id: options.id, backing, bytes, guestAddress: addressOf(regions, offset), mark });
+        const preallocated = options.prealloc === true;
+        blocks.push({ id: options.id, backing, bytes, guestAddress: addressOf(regions, offset), mark, preallocated });
         offset += backing.size;
       }
       return new GuestRam(kernel, backend.name, allocation, regions, blocks);

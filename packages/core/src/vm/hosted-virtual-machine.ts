@@ -218,10 +218,11 @@ export class HostedVirtualMachine implements VirtualMachine, MigrationSubject {
   }
 
   queryMemory(): ReturnType<VirtualMachine["queryMemory"]> {
-    return this.ram.blocks.map(({ id, bytes, backing }) => ({
+    return this.ram.blocks.map(({ id, bytes, backing, preallocated }) => ({
       id,
       size: bytes.length,
       share: backing.supports.shared,
+      prealloc: preallocated,
       location: backing.location,
     }));
   }

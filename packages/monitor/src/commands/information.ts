@@ -31,11 +31,18 @@ export const QueryUuidCommand = defineCommand({
   print: (result) => (result as { UUID: string }).UUID,
 });
 
+/** What `query-memdev` answers: QEMU's Memdev, and where it is. */
 interface MemoryDevice {
   readonly id: string;
   readonly size: number;
+  readonly merge: boolean;
+  readonly dump: boolean;
+  readonly prealloc: boolean;
   readonly share: boolean;
-  readonly location: string;
+  readonly reserve: boolean;
+  readonly "host-nodes": readonly number[];
+  readonly policy: string;
+  readonly "x-location": string;
 }
 
 /** `query-memdev` / `info memdev` */
@@ -44,15 +51,65 @@ export const QueryMemoryCommand = defineCommand({
   words: "info memdev",
   summary: "show the memory objects behind guest RAM",
   arguments: [],
-  execute: async ({ machine }) => machine.queryMemory(),
+  execute: async ({ machine }) =>
+    machine.queryMemory().map(
+      ({ id, size, share, prealloc, location }): MemoryDevice => ({
+        ...{ id, size, merge: false, dump: true, prealloc, share, reserve: true, "host-nodes": [], policy: "default" },
+        "x-location": location,
+      }),
+    ),
   print: (result) =>
     (result as readonly MemoryDevice[])
-      .flatMap(({ id, size, share, location }) => [
+      .flatMap(({ id, size, merge, dump, prealloc, share, reserve, policy, "x-location": location }) => [
         `memory backend: ${id}`,
         `  size:  ${size}`,
+        `  merge: ${merge}`,
+        `  dump: ${dump}`,
+        `  prealloc: ${prealloc}`,
         `  share: ${share}`,
+        `  reserve: ${reserve}`,
+        `  policy: ${policy}`,
+        "  host nodes:",
         `  location: ${location}`,
       ])
+      .join("\n"),
+});
+
+/** What `query-cpus-fast` answers: QEMU's CpuInfoFast. */
+interface Processor {
+  readonly "cpu-index": number;
+  readonly "qom-path": string;
+  readonly "thread-id": number;
+  readonly props: { readonly "core-id": number; readonly "thread-id": number; readonly "socket-id": number };
+  readonly target: "x86_64";
+}
+
+/** `query-cpus-fast` / `info cpus` */
+export const QueryProcessorsCommand = defineCommand({
+  name: "query-cpus-fast",
+  words: "info cpus",
+  summary: "show the vCPUs",
+  arguments: [],
+  execute: async ({ machine }) => {
+    const { processors } = await machine.queryExecution();
+    return Array.from(
+      { length: processors },
+      (_, index): Processor => ({
+        "cpu-index": index,
+        "qom-path": `/machine/unattached/device[${index}]`,
+        // All vCPUs are threads, or take turns on one thread, of this process.
+        "thread-id": process.pid,
+        props: { "core-id": 0, "thread-id": 0, "socket-id": index },
+        target: "x86_64",
+      }),
+    );
+  },
+  print: (result) =>
+    (result as readonly Processor[])
+      .map(
+        ({ "cpu-index": index, "thread-id": thread }) =>
+          `${index === 0 ? "*" : " "} CPU #${index}: thread_id=${thread}`,
+      )
       .join("\n"),
 });
 

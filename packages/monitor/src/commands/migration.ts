@@ -1,5 +1,7 @@
-import type { MigrationInformation, MonitorContext } from "@cpr/core";
+import type { MigrationInformation, MigrationStatus, MonitorArgument } from "@cpr/core";
 import { defineCommand } from "../define-command.ts";
+import { channelsType, uriOf } from "../migration-channels.ts";
+import { monitorErrors } from "../monitor-errors.ts";
 
 /**
  * How long `migrate -d` waits before it gives the prompt back. A checkpoint with RAM in place takes a few
@@ -7,7 +9,26 @@ import { defineCommand } from "../define-command.ts";
  */
 const detachAfterMilliseconds = 200;
 
+/** How often a person who waits is shown how far a migration is. */
+const progressMilliseconds = 250;
+
 const delay = (milliseconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+const uri = (summary: string): MonitorArgument => ({
+  name: "uri",
+  type: "string",
+  optional: "programs",
+  rest: true,
+  summary,
+});
+
+const channels: MonitorArgument = {
+  name: "channels",
+  type: channelsType,
+  optional: true,
+  onlyFor: "programs",
+  summary: "the same as a list of one channel of type main",
+};
 
 /** `migrate` */
 export const MigrateCommand = defineCommand({
@@ -16,13 +37,33 @@ export const MigrateCommand = defineCommand({
   summary: "save the VM to a URI; with -d do not wait until it is done",
   arguments: [
     { name: "detach", type: "flag", letter: "d", optional: true, summary: "do not wait until it is done" },
-    { name: "uri", type: "string", rest: true, summary: "where to, e.g. file:vm.state" },
+    { name: "resume", type: "flag", letter: "r", optional: true, summary: "resume a paused postcopy migration" },
+    channels,
+    uri("where to, e.g. file:vm.state"),
   ],
   execute: async ({ machine, conversation }, values) => {
-    await machine.migrate(String(values.uri));
-    if (conversation.audience === "programs") return undefined;
+    if (values["resume"] === true) {
+      throw monitorErrors.ERR_CPR_NOTHING_TO_RESUME({});
+    }
+    await machine.migrate(uriOf(values));
+    if (conversation.audience === "programs") {
+      return undefined;
+    }
     const done = machine.migrationDone();
-    return values.detach === true ? Promise.race([done, delay(detachAfterMilliseconds).then(() => undefined)]) : done;
+    if (values["detach"] === true) {
+      return Promise.race([done, delay(detachAfterMilliseconds).then(() => undefined)]);
+    }
+    const timer = setInterval(() => {
+      const { ram } = machine.queryMigrate();
+      const total = ram === undefined ? 0 : ram.total - ram.inPlace;
+      if (ram !== undefined && total > 0) conversation.progress?.({ done: total - ram.remaining, total });
+    }, progressMilliseconds);
+    try {
+      return await done;
+    } finally {
+      clearInterval(timer);
+      conversation.progress?.(undefined);
+    }
   },
   print: (result) => {
     const information = result as MigrationInformation | undefined;
@@ -44,105 +85,58 @@ export const MigrateCancelCommand = defineCommand({
   execute: ({ machine }) => machine.migrateCancel(),
 });
 
+const statuses: readonly MigrationStatus[] = [
+  "none",
+  "setup",
+  "cancelling",
+  "cancelled",
+  "active",
+  "completed",
+  "failed",
+  "pre-switchover",
+  "device",
+];
+
+/** `migrate-continue` / `migrate_continue` */
+export const MigrateContinueCommand = defineCommand({
+  name: "migrate-continue",
+  words: "migrate_continue",
+  summary: "let a migration go on that waits",
+  arguments: [
+    {
+      name: "state",
+      type: "string",
+      summary: "in which state it waits: pre-switchover",
+      complete: () => ["pre-switchover"],
+    },
+  ],
+  execute: async ({ machine }, values) => {
+    const state = statuses.find((status) => status === values["state"]);
+    if (state === undefined) {
+      const problem = `Parameter 'state' does not accept value '${String(values["state"])}'`;
+      throw monitorErrors.ERR_CPR_QMP_ARGUMENT({ problem });
+    }
+    await machine.migrateContinue(state);
+  },
+});
+
 /** `migrate-incoming` / `migrate_incoming` */
 export const MigrateIncomingCommand = defineCommand({
   name: "migrate-incoming",
   words: "migrate_incoming",
   summary: "load the VM from a URI; after a start with -incoming defer",
-  arguments: [{ name: "uri", type: "string", rest: true, summary: "where from, e.g. file:vm.state" }],
-  execute: ({ machine }, values) => machine.migrateIncoming(String(values.uri)),
-});
-
-/** `migrate_set_parameter` */
-export const MigrateSetParameterCommand = defineCommand({
-  name: "x-migrate-set-parameter",
-  onlyFor: "people",
-  words: "migrate_set_parameter",
-  summary: "set a parameter of migration, e.g. mode cpr-reboot",
-  arguments: [
-    {
-      name: "parameter",
-      type: "string",
-      summary: "its name",
-      complete: ({ machine }: MonitorContext) => [...machine.settings.parameters().keys()],
-    },
-    { name: "value", type: "string", rest: true, summary: "its value" },
-  ],
-  execute: async ({ machine }, values) => {
-    machine.settings.setParameter(String(values.parameter), String(values.value));
-  },
-});
-
-/** `migrate_set_capability` */
-export const MigrateSetCapabilityCommand = defineCommand({
-  name: "x-migrate-set-capability",
-  onlyFor: "people",
-  words: "migrate_set_capability",
-  summary: "switch a capability of migration on or off, e.g. x-ignore-shared on",
-  arguments: [
-    {
-      name: "capability",
-      type: "string",
-      summary: "its name",
-      complete: ({ machine }: MonitorContext) => [...machine.settings.capabilities().keys()],
-    },
-    { name: "state", type: "boolean", summary: "on or off" },
-  ],
-  execute: async ({ machine }, values) => {
-    machine.settings.setCapability(String(values.capability), values.state === true);
-  },
-});
-
-/** `query-migrate` / `info migrate` */
-export const QueryMigrateCommand = defineCommand({
-  name: "query-migrate",
-  words: "info migrate",
-  summary: "show how the migration is getting on",
-  arguments: [],
-  execute: async ({ machine }) => machine.queryMigrate(),
-  print: (result) => {
-    const { status, mode, totalTime, downtime, ram, errorDescription, blockedReasons } = result as MigrationInformation;
-    const lines = [`Migration status: ${status}`, `mode: ${mode}`];
-    if (errorDescription !== undefined) lines.push(`error: ${errorDescription}`);
-    if (totalTime !== undefined) lines.push(`total time: ${totalTime.toFixed(1)} ms`);
-    if (downtime !== undefined) lines.push(`downtime: ${downtime.toFixed(1)} ms`);
-    if (ram !== undefined) {
-      lines.push(`total ram: ${kibibytes(ram.total)}`, `ram left in place: ${kibibytes(ram.inPlace)}`);
-      lines.push(`transferred ram: ${kibibytes(ram.transferred)}`, `remaining ram: ${kibibytes(ram.remaining)}`);
-      lines.push(`zero pages: ${ram.zeroPages} pages`, `normal pages: ${ram.normalPages} pages`);
+  arguments: [channels, uri("where from, e.g. file:vm.state")],
+  execute: async ({ machine, conversation }, values) => {
+    const from = uriOf(values);
+    const streams =
+      conversation.audience === "programs" && (await machine.planMigration(from)).transport?.supports.stores === false;
+    const loaded = machine.migrateIncoming(from);
+    if (streams) {
+      // The other side begins when this one is told to listen, often by the same program: what comes of it is in
+      // `query-migrate` and in events.
+      loaded.catch(() => undefined);
+      return;
     }
-    for (const reason of blockedReasons) lines.push(`blocked: ${reason}`);
-    return lines.join("\n");
+    await loaded;
   },
-});
-
-function kibibytes(bytes: number): string {
-  return `${Math.ceil(bytes / 1024)} kbytes`;
-}
-
-/** `query-migrate-capabilities` / `info migrate_capabilities` */
-export const QueryMigrateCapabilitiesCommand = defineCommand({
-  name: "query-migrate-capabilities",
-  words: "info migrate_capabilities",
-  summary: "show which capabilities of migration are on",
-  arguments: [],
-  execute: async ({ machine }) =>
-    [...machine.settings.capabilities()].map(([capability, state]) => ({ capability, state })),
-  print: (result) =>
-    (result as readonly { capability: string; state: boolean }[])
-      .map(({ capability, state }) => `${capability}: ${state ? "on" : "off"}`)
-      .join("\n"),
-});
-
-/** `query-migrate-parameters` / `info migrate_parameters` */
-export const QueryMigrateParametersCommand = defineCommand({
-  name: "query-migrate-parameters",
-  words: "info migrate_parameters",
-  summary: "show the parameters of migration",
-  arguments: [],
-  execute: async ({ machine }) => Object.fromEntries(machine.settings.parameters()),
-  print: (result) =>
-    Object.entries(result as Record<string, string | number | boolean>)
-      .map(([name, value]) => `${name}: ${typeof value === "boolean" ? (value ? "on" : "off") : value}`)
-      .join("\n"),
 });

@@ -29,6 +29,8 @@ function named(event: VirtualMachineEvent): readonly Omit<QmpEvent, "timestamp">
       return [{ event: "STOP" }, { event: "X_INTERNAL_ERROR", data: { report: event.report } }];
     case "MIGRATION":
       return [{ event: "MIGRATION", data: { status: event.status } }];
+    case "MIGRATION_PASS":
+      return [{ event: "MIGRATION_PASS", data: { pass: event.pass } }];
     default:
       return [{ event: event.event }];
   }

@@ -133,6 +133,7 @@ describe("QMP", () => {
     machine.emit({ event: "RESET", guest: false });
     machine.emit({ event: "SHUTDOWN", guest: true, reason: "guest-shutdown" });
     machine.emit({ event: "MIGRATION", status: "active" });
+    machine.emit({ event: "MIGRATION_PASS", pass: 1 });
     machine.emit({ event: "GUEST_PANICKED", report: "…" });
     machine.emit({ event: "INTERNAL_ERROR", report: "no such instruction" });
     const timestamp = { seconds: expect.any(Number), microseconds: expect.any(Number) };
@@ -145,6 +146,7 @@ describe("QMP", () => {
       ["RESET", { guest: false, reason: "host-qmp-system-reset" }],
       ["SHUTDOWN", { guest: true, reason: "guest-shutdown" }],
       ["MIGRATION", { status: "active" }],
+      ["MIGRATION_PASS", { pass: 1 }],
       ["GUEST_PANICKED", { action: "poweroff" }],
     ]) {
       expect(await one.next()).toEqual({ event, data, timestamp });
@@ -244,6 +246,136 @@ describe("arguments of QMP commands", () => {
     const one = client();
     await one.negotiate();
     expect(await one.ask(text)).toMatchObject({ error: { desc } });
+  });
+});
+
+const channels = (...list: string[]) => `{"execute":"migrate","arguments":{"channels":[${list.join(",")}]}}`;
+const main = (address: string) => channels(`{"channel-type":"main","addr":${address}}`);
+const parameters = (members: string) => `{"execute":"migrate-set-capabilities","arguments":${members}}`;
+
+describe("structured arguments", () => {
+  it.each([
+    ['{"execute":"migrate"}', "need either 'uri' or 'channels' argument"],
+    ['{"execute":"migrate","arguments":{"uri":3}}', "Invalid parameter type for 'uri', expected: string"],
+    [
+      '{"execute":"migrate","arguments":{"channels":{"a":1}}}',
+      "Invalid parameter type for 'channels', expected: array",
+    ],
+    [channels("3"), "Invalid parameter type for 'channels[0]', expected: object"],
+    [main('{"transport":"foo"}'), "Parameter 'transport' does not accept value 'foo'"],
+    [
+      channels('{"channel-type":"blub","addr":{"transport":"file"}}'),
+      "Parameter 'channel-type' does not accept value 'blub'",
+    ],
+    [
+      channels('{"addr":{"transport":"file","filename":"x","offset":0}}'),
+      "Parameter 'channels[0].channel-type' is missing",
+    ],
+    [main('{"transport":"file"}'), "Parameter 'channels[0].addr.filename' is missing"],
+    [main('{"transport":"file","filename":"x"}'), "Parameter 'channels[0].addr.offset' is missing"],
+    [main('{"transport":"file","filename":"x","offset":"a"}'), "Parameter 'channels[0].addr.offset' expects uint64"],
+    [
+      main('{"transport":"file","filename":"x","offset":0,"more":1}'),
+      "Parameter 'channels[0].addr.more' is unexpected",
+    ],
+    [
+      main('{"transport":"exec","args":[1]}'),
+      "Invalid parameter type for 'channels[0].addr.args[0]', expected: string",
+    ],
+    [main('{"transport":"socket","type":"foo"}'), "Parameter 'type' does not accept value 'foo'"],
+    [main('{"transport":"socket"}'), "Parameter 'channels[0].addr.type' is missing"],
+    [
+      '{"execute":"migrate","arguments":{"uri":"file:a","resume":true}}',
+      "Cannot resume if there is no paused migration",
+    ],
+    ['{"execute":"migrate-continue","arguments":{"state":"foo"}}', "Parameter 'state' does not accept value 'foo'"],
+    [
+      parameters('{"capabilities":[{"capability":"foo","state":true}]}'),
+      "Parameter 'capability' does not accept value 'foo'",
+    ],
+    [parameters('{"capabilities":[{"capability":"events"}]}'), "Parameter 'capabilities[0].state' is missing"],
+    [
+      parameters('{"capabilities":[{"capability":"events","state":1}]}'),
+      "Invalid parameter type for 'capabilities[0].state', expected: boolean",
+    ],
+    [parameters('{"capabilities":[3]}'), "Invalid parameter type for 'capabilities[0]', expected: object"],
+  ])("%s is refused as in QEMU", async (text, desc) => {
+    const { client, machine } = await qmpFixture();
+    const one = client();
+    await one.negotiate();
+    expect(await one.ask(text)).toMatchObject({ error: { class: "GenericError", desc } });
+    expect(machine.calls).toEqual([]);
+  });
+
+  it("reach the VM", async () => {
+    const { client, machine } = await qmpFixture();
+    const one = client();
+    await one.negotiate();
+    await one.ask(parameters('{"capabilities":[{"capability":"events","state":true}]}'));
+    await one.ask('{"execute":"migrate-set-parameters","arguments":{"mode":"cpr-reboot","max-bandwidth":1000}}');
+    await one.ask(main('{"transport":"file","filename":"vm.state","offset":4096}'));
+    await one.ask('{"execute":"migrate-incoming","arguments":{"uri":"file:vm.state"}}');
+    expect(machine.calls.filter(([name]) => name !== "planMigration")).toEqual([
+      ["setCapabilities", [{ capability: "events", state: true }]],
+      ["setParameters", { mode: "cpr-reboot", "max-bandwidth": 1000 }],
+      ["migrate", "file:vm.state,offset=4096"],
+      ["migrateIncoming", "file:vm.state"],
+    ]);
+  });
+});
+
+describe("what queries answer", () => {
+  it("has QEMU's members", async () => {
+    const { client } = await qmpFixture();
+    const one = client();
+    await one.negotiate();
+    const query = async (execute: string) => (await one.ask(JSON.stringify({ execute })))?.["return"];
+    expect(await query("query-migrate")).toEqual({});
+    await one.ask('{"execute":"migrate","arguments":{"uri":"file:vm.state"}}');
+    expect(await query("query-migrate")).toEqual({
+      status: "completed",
+      "total-time": 2,
+      "setup-time": 1,
+      downtime: 1,
+      ram: {
+        transferred: 4096,
+        remaining: 0,
+        total: 1_048_576,
+        duplicate: 255,
+        normal: 1,
+        "normal-bytes": 4096,
+        "dirty-pages-rate": 0,
+        mbps: expect.closeTo(32.768),
+        "dirty-sync-count": 1,
+        "postcopy-requests": 0,
+        "page-size": 4096,
+        "multifd-bytes": 0,
+        "pages-per-second": 256_000,
+        "precopy-bytes": 0,
+        "downtime-bytes": 4096,
+        "postcopy-bytes": 0,
+        "dirty-sync-missed-zero-copy": 0,
+        "x-in-place": 0,
+      },
+    });
+    expect(await query("query-memdev")).toMatchObject([
+      {
+        ...{ id: "ram0", size: 1_048_576, merge: false, dump: true, prealloc: false, share: true, reserve: true },
+        ...{ "host-nodes": [], policy: "default" },
+      },
+    ]);
+    expect(await query("query-cpus-fast")).toMatchObject([
+      { "cpu-index": 0, target: "x86_64", "thread-id": process.pid, props: { "socket-id": 0 } },
+    ]);
+    expect(await query("query-uuid")).toEqual({ UUID: "550e8400-e29b-41d4-a716-446655440000" });
+    expect(await query("query-migrate-capabilities")).toContainEqual({ capability: "events", state: false });
+    expect(await query("query-migrate-parameters")).toMatchObject({ mode: "normal" });
+    const names = ((await query("query-commands")) as { name: string }[]).map(({ name }) => name);
+    expect(names).toContain("qmp_capabilities");
+    expect(names).toContain("migrate-set-parameters");
+    // What is for people only is none of QMP's business.
+    expect(names.filter((name) => name === "x-help" || name === "x-migrate-set-parameter")).toEqual([]);
+    expect(await one.refusal('{"execute":"x-help"}')).toBe("CommandNotFound: The command x-help has not been found");
   });
 });
 

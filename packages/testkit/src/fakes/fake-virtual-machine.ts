@@ -151,7 +151,7 @@ export class FakeVirtualMachine implements VirtualMachine {
   }
 
   queryMemory(): ReturnType<VirtualMachine["queryMemory"]> {
-    return [{ id: "ram0", size: 1 << 20, share: true, location: "/dev/shm/ram0" }];
+    return [{ id: "ram0", size: 1 << 20, share: true, prealloc: false, location: "/dev/shm/ram0" }];
   }
 
   async queryExecution(): ReturnType<VirtualMachine["queryExecution"]> {
