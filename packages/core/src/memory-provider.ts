@@ -26,8 +26,10 @@ export interface MemoryObjectOptions {
   readonly readonly?: boolean;
 }
 
-/** Functions on pages that are faster than what Node offers, for threads that copy RAM. */
+/** Functions that are faster than what Node offers, for who copies RAM. */
 export interface PageFunctions {
+  /** The CRC-32 of what came before and of some bytes. */
+  crc32(bytes: Uint8Array, before: number): number;
   /**
    * The CRC-32 of what came before and of the pages that a bitmap has, in ascending order, each behind its index in one byte.
    *
@@ -53,8 +55,8 @@ export interface MemoryBacking {
   /** This opening made the object: it is all zero, and no checkpoint belongs to it. */
   readonly created: boolean;
   /**
-   * URL of a module that exports {@link PageFunctions}, for threads that copy this RAM. Without it, or if importing it fails, they
-   * do with what Node offers.
+   * URL of a module that exports {@link PageFunctions}, for who copies this RAM, on any thread. Without it, or if importing it
+   * fails, they do with what Node offers.
    */
   readonly pageFunctions?: string;
   /**

@@ -2,6 +2,7 @@ import { randomFillSync } from "node:crypto";
 import { crc32 } from "node:zlib";
 import { describe, expect, it } from "vitest";
 import { addPage, BlockChecksums, beginChunk, chunkSize } from "../src/stream/chunk-checksum.ts";
+import { useCrc32 } from "../src/stream/crc32.ts";
 
 const page = (): Uint8Array => randomFillSync(new Uint8Array(4096));
 
@@ -41,5 +42,19 @@ describe("the checksum of a chunk", () => {
       0,
       documented("ram0", 3 * chunkSize, [[1, last]]),
     ]);
+  });
+});
+
+describe("a faster CRC-32", () => {
+  it("is used from then on", () => {
+    const contents = page();
+    const before = beginChunk("ram0", 0);
+    const sums: number[] = [];
+    useCrc32((bytes, sum) => {
+      sums.push(sum);
+      return crc32(bytes, sum);
+    });
+    expect(addPage(before, 0, contents)).toBe(documented("ram0", 0, [[0, contents]]));
+    expect(sums.length).toBe(1);
   });
 });

@@ -16,7 +16,8 @@ interface Addon {
   fallocate(descriptor: number, mode: number, offset: number, length: number): number;
   lseek(descriptor: number, offset: number, whence: number): number;
   lock(descriptor: number, type: number): number;
-  /** Undefined on a processor that lacks the instructions for it. */
+  /** Undefined on a processor that lacks the instructions for it; so is the next one. */
+  readonly crc32: PageFunctions["crc32"] | undefined;
   readonly checksumPages: PageFunctions["checksumPages"] | undefined;
   readonly pageSize: number;
 }

@@ -196,8 +196,16 @@ Napi::Value lock(const Napi::CallbackInfo& info) {
   return result(info, fcntl(intOf(info, 0), F_OFD_SETLK, &range));
 }
 
+// crc32(bytes, before): the CRC-32 of bytes, see page-checksum.h
+Napi::Value bytesChecksum(const Napi::CallbackInfo& info) {
+  const Span bytes = spanOf(info[0]);
+  const std::uint32_t before = info[1].As<Napi::Number>().Uint32Value();
+  // SAFETY: the span is as long as it says.
+  return Napi::Number::New(info.Env(), checksumBytes(bytes.data, bytes.length, before));
+}
+
 // checksumPages(bytes, bitmap, before, removeZeroPages): the CRC-32 of pages, see page-checksum.h
-Napi::Value checksum(const Napi::CallbackInfo& info) {
+Napi::Value pagesChecksum(const Napi::CallbackInfo& info) {
   const Span bytes = spanOf(info[0]);
   const Span bitmap = spanOf(info[1]);
   const std::size_t pages = bytes.length / guestPage;
@@ -222,7 +230,10 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("fallocate", Napi::Function::New(env, allocate));
   exports.Set("lseek", Napi::Function::New(env, seek));
   exports.Set("lock", Napi::Function::New(env, lock));
-  if (canChecksumPages()) exports.Set("checksumPages", Napi::Function::New(env, checksum));
+  if (canChecksum()) {
+    exports.Set("crc32", Napi::Function::New(env, bytesChecksum));
+    exports.Set("checksumPages", Napi::Function::New(env, pagesChecksum));
+  }
   exports.Set("pageSize", Napi::Number::New(env, static_cast<double>(sysconf(_SC_PAGESIZE))));
   return exports;
 }

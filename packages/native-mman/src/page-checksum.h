@@ -6,8 +6,11 @@
 // A page of the guest.
 constexpr std::size_t guestPage = 4096;
 
-// Whether this processor has the instructions that checksumPages() uses.
-bool canChecksumPages();
+// Whether this processor has the instructions that the functions below use.
+bool canChecksum();
+
+// The CRC-32 of what came before and of some bytes.
+std::uint32_t checksumBytes(const std::uint8_t* bytes, std::size_t length, std::uint32_t before);
 
 // The CRC-32 of what came before and of the pages that a bitmap has, each behind its index in one byte.
 //

@@ -368,7 +368,21 @@ export async function memoryProviderCases(fixture: MemoryProviderFixture): Promi
 }
 
 /** Compares functions on pages with what Node computes. */
-function checkPageFunctions({ checksumPages }: PageFunctions): void {
+function checkPageFunctions({ crc32: faster, checksumPages }: PageFunctions): void {
+  const some = pseudoRandomBytes(3000);
+  for (const [start, end] of [
+    [0, 0],
+    [0, 1],
+    [3, 18],
+    [0, 63],
+    [1, 65],
+    [16, 80],
+    [7, 135],
+    [5, 3000],
+  ] as const) {
+    const part = some.subarray(start, end);
+    assert.equal(faster(part, 77), crc32(part, 77), `the checksum of the bytes ${start} to ${end}`);
+  }
   const page = 4096;
   const pages = 203;
   // In shared memory, as RAM and bitmaps are, and not at the start of it.

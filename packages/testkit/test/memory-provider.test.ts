@@ -132,6 +132,7 @@ const broken: Record<string, { readonly provider: new () => MemoryProvider; read
       class extends KeptMemory {
         override readonly pageFunctions = `data:text/javascript,
           import { crc32 } from "node:zlib";
+          export { crc32 };
           export function checksumPages(bytes, bitmap, before) {
             for (let page = 0; page * 4096 < bytes.length; page++) {
               if ((bitmap[page >> 3] & (1 << (page & 7))) !== 0) {

@@ -20,7 +20,7 @@ class CopyError extends Error {
 /** What a thread works with. */
 interface Context {
   readonly ram: Uint8Array;
-  readonly functions: PageFunctions;
+  readonly functions: Pick<PageFunctions, "checksumPages">;
   readonly job: CopyJob;
   readonly control: CopyControl;
 }
@@ -41,7 +41,11 @@ function scratchChunk(): Uint8Array {
  * @param ram - all RAM of the VM.
  * @returns what went wrong.
  */
-export function copyChunks(ram: Uint8Array, functions: PageFunctions, job: CopyJob): CopyFailure | undefined {
+export function copyChunks(
+  ram: Uint8Array,
+  functions: Pick<PageFunctions, "checksumPages">,
+  job: CopyJob,
+): CopyFailure | undefined {
   const control = new CopyControl(job.control);
   const context: Context = { ram, functions, job, control };
   const copyChunk = job.kind === "write" ? writeChunk : readChunk;

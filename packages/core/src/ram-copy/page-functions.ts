@@ -3,19 +3,17 @@ import { addPage } from "../stream/chunk-checksum.ts";
 import { pageSize } from "../stream/format.ts";
 import { hasPage, removePage } from "./page-bitmap.ts";
 
-/** The functions of a module, or those that Node is enough for if there is none or it does not work on this host. */
-export async function loadPageFunctions(url: string | undefined): Promise<PageFunctions> {
-  if (url === undefined) {
-    return plainPageFunctions;
-  }
+/** The functions of a module; undefined if there is none, or if it does not work on this host. */
+export async function loadPageFunctions(url: string | undefined): Promise<PageFunctions | undefined> {
   try {
-    return (await import(url)) as PageFunctions;
+    return url === undefined ? undefined : ((await import(url)) as PageFunctions);
   } catch {
-    return plainPageFunctions;
+    return undefined;
   }
 }
 
-export const plainPageFunctions: PageFunctions = {
+/** What does without them. */
+export const plainPageFunctions: Pick<PageFunctions, "checksumPages"> = {
   checksumPages(bytes, bitmap, before, removeZeroPages) {
     let checksum = before;
     for (let page = 0; page * pageSize < bytes.length; page++) {

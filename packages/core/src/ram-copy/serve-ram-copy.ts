@@ -5,16 +5,16 @@ import { Kernel } from "../kernel.ts";
 import type { PageFunctions } from "../memory-provider.ts";
 import { copyChunks } from "./chunk-copier.ts";
 import type { CopyJob, CopyMessage, CopyThreadData } from "./copy-job.ts";
-import { loadPageFunctions } from "./page-functions.ts";
+import { loadPageFunctions, plainPageFunctions } from "./page-functions.ts";
 
 /** Finds the RAM of the VM, tells that it is there, and then carries out jobs. */
 export async function serveRamCopy(port: MessagePort, data: CopyThreadData): Promise<void> {
   const send = (message: CopyMessage): void => port.postMessage(message);
   let ram: Uint8Array;
-  let functions: PageFunctions;
+  let functions: Pick<PageFunctions, "checksumPages">;
   try {
     ram = (await new Kernel(data.plugins).get(Backend, data.backend)).adoptRam(data.handle).bytes;
-    functions = await loadPageFunctions(data.pageFunctions);
+    functions = (await loadPageFunctions(data.pageFunctions)) ?? plainPageFunctions;
   } catch (error) {
     send({ failure: { kind: "other", error: serializeError(error) } });
     return;

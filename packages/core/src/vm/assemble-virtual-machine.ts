@@ -46,7 +46,7 @@ export async function assembleVirtualMachine(
   opened.defer(() => ram.close());
   const building = control.build({ options, ram: ram.allocation.handle, regions: ram.regions });
   meanwhile();
-  void loadAhead(kernel, incoming !== undefined);
+  void loadAhead(kernel, incoming !== undefined, ram.pageFunctions);
   const { devices } = await building;
   const machine = new HostedVirtualMachine({
     kernel,

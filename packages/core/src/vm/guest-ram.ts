@@ -96,6 +96,11 @@ export class GuestRam {
     }
   }
 
+  /** See {@link MemoryBacking.pageFunctions}. */
+  get pageFunctions(): string | undefined {
+    return this.blocks.find(({ backing }) => backing.pageFunctions !== undefined)?.backing.pageFunctions;
+  }
+
   /** All RAM as devices see it. */
   memory(): GuestMemory {
     return new GuestMemory(this.allocation.bytes, this.regions);
@@ -106,9 +111,8 @@ export class GuestRam {
     // Most migrations leave RAM in place.
     const { RamCopyThreads } = await import("../ram-copy/ram-copy-threads.ts");
     const { handle } = this.allocation;
-    const pageFunctions = this.blocks.find(({ backing }) => backing.pageFunctions !== undefined)?.backing.pageFunctions;
     const { plugins } = this.#kernel;
-    return RamCopyThreads.begin({ plugins, backend: this.#backend, handle, pageFunctions, count });
+    return RamCopyThreads.begin({ plugins, backend: this.#backend, handle, pageFunctions: this.pageFunctions, count });
   }
 
   /** Removes the marks of all blocks: what is about to change does not belong to a checkpoint any more. */
