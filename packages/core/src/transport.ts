@@ -1,3 +1,4 @@
+import type { DescriptorSource } from "./descriptor-registry.ts";
 import { extensionPoint } from "./plugin.ts";
 
 /** What a transport can do, as data: modes decide from this whether they accept it. */
@@ -28,6 +29,12 @@ export interface TransportUri {
 export interface Abortable {
   /** Ends the operation with an `AbortError`; everything that it opened is closed and nothing is left behind. */
   readonly signal?: AbortSignal;
+}
+
+/** Options of the opening of a sink or source. */
+export interface TransportOptions extends Abortable {
+  /** The descriptors that the user has handed over, for URIs that name one; none if undefined. */
+  readonly descriptors?: DescriptorSource;
 }
 
 /** Options of a channel. */
@@ -114,9 +121,9 @@ export interface Transport {
    *
    * @throws {CprError} if the URI is malformed or the place cannot be written; details carry `uri`.
    */
-  openSink(uri: TransportUri, options?: Abortable): Promise<TransportSink>;
+  openSink(uri: TransportUri, options?: TransportOptions): Promise<TransportSink>;
   /** @throws {CprError} if the URI is malformed or there is nothing to read. */
-  openSource(uri: TransportUri, options?: Abortable): Promise<TransportSource>;
+  openSource(uri: TransportUri, options?: TransportOptions): Promise<TransportSource>;
 }
 
 export const Transport = extensionPoint<Transport>("transport");

@@ -1,3 +1,4 @@
+import type { DescriptorRegistry } from "./descriptor-registry.ts";
 import type { MachineOptions } from "./machine.ts";
 import type { MemoryObjectOptions } from "./memory-provider.ts";
 
@@ -45,6 +46,8 @@ export interface VirtualMachineConfiguration {
   readonly migration?: MigrationConfiguration;
   /** `-S`: the VM waits in prelaunch for `cont`. */
   readonly startStopped?: boolean;
+  /** Descriptors that the VM is given from the start, e.g. by `-add-fd`. */
+  readonly descriptors?: DescriptorRegistry;
   /** Character devices by id; the ids in `machine.serial` are among them. */
   readonly characterDevices: ReadonlyMap<string, CharacterSink>;
 }

@@ -1,3 +1,4 @@
+import type { DescriptorRegistry } from "./descriptor-registry.ts";
 import type { Refusal } from "./migration-mode.ts";
 import type { RunState } from "./runstate.ts";
 import type { TransportSupports } from "./transport.ts";
@@ -145,6 +146,8 @@ export interface VirtualMachine {
   readonly notices: readonly string[];
   readonly runState: RunState;
   readonly settings: MigrationSettings;
+  /** The descriptors that were handed over to it, for URIs that name one. */
+  readonly descriptors: DescriptorRegistry;
   /** `stop`. In inmigrate: the VM will not start by itself after the load. */
   stop(): Promise<void>;
   /** `cont`. In inmigrate: the VM starts by itself after the load. */

@@ -1,4 +1,4 @@
-import { defineError, defineErrors } from "@cpr/core";
+import { defineError, defineErrors, isCprError } from "@cpr/core";
 
 type FileFailure = { readonly uri: string; readonly path: string; readonly reason: string };
 
@@ -15,6 +15,11 @@ export const fileErrors = defineErrors({
     when: "The offset of a `file:` URI is not a size.",
     message: ({ offset }) => `file URI has bad offset ${offset}: Invalid argument`,
     hint: () => "An offset is decimal with an optional suffix (4096, 1M), or hexadecimal without one (0x1000).",
+  }),
+  ERR_CPR_FILE_FDSET: defineError<{ uri: string; path: string }>({
+    category: "usage",
+    when: "A path begins with `/dev/fdset/`, and no number follows.",
+    message: ({ path }) => `Could not parse fdset ${path}`,
   }),
   ERR_CPR_FILE_OPEN: defineError<FileFailure>({
     category: "input",
@@ -61,8 +66,11 @@ const reasons: Readonly<Record<string, string>> = {
 /** One of the functions that make an error about a file. */
 export type FileErrorFactory = typeof fileErrors.ERR_CPR_FILE_OPEN;
 
-/** Turns what a file operation threw into an error of the table. */
+/** Turns what a file operation threw into an error of the table, unless it is an error of a table already. */
 export function fileError(factory: FileErrorFactory, uri: string, path: string, cause: unknown): Error {
+  if (isCprError(cause)) {
+    return cause;
+  }
   const code = (cause as NodeJS.ErrnoException).code ?? "";
   const reason = reasons[code] ?? (cause instanceof Error ? cause.message : String(cause));
   return factory({ uri, path, reason }, { cause });

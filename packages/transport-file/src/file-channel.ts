@@ -2,6 +2,7 @@ import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import type { TransportChannel } from "@cpr/core";
 import { type FileErrorFactory, fileError, fileErrors } from "./errors.ts";
+import type { OpenFile } from "./open-file.ts";
 
 /** How a channel of an open file is opened. */
 export interface FileChannelOptions {
@@ -22,7 +23,7 @@ export interface FileChannelOptions {
  *
  * @throws {CprError} ERR_CPR_FILE_OPEN, or ERR_CPR_FILE_DIRECT if its file system cannot bypass the page cache.
  */
-export async function openFileChannel(file: FileHandle, options: FileChannelOptions): Promise<TransportChannel> {
+export async function openFileChannel(file: OpenFile, options: FileChannelOptions): Promise<TransportChannel> {
   const { flags, direct, start, uri, path, failed } = options;
   let handle: FileHandle;
   try {

@@ -1,10 +1,13 @@
 import { constants, type Stats } from "node:fs";
-import { type FileHandle, open, realpath, rename, stat, unlink } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
-import type { ChannelOptions, TransportChannel, TransportSink } from "@cpr/core";
+import { link, open, realpath, rename, stat, unlink } from "node:fs/promises";
+import { dirname } from "node:path";
+import type { ChannelOptions, DescriptorSource, LentDescriptor, TransportChannel, TransportSink } from "@cpr/core";
+import { descriptorSetOf, lendFrom, lentChannel } from "./descriptor-set.ts";
 import { fileError, fileErrors } from "./errors.ts";
 import { openFileChannel } from "./file-channel.ts";
 import type { FileLocation } from "./file-uri.ts";
+import { LentFile, type OpenFile } from "./open-file.ts";
+import { removeAbandoned, temporaryName } from "./temporary-name.ts";
 
 /** A checkpoint holds all that the guest knows: nobody but the owner may read it (QEMU does the same). */
 const mode = 0o600;
@@ -13,9 +16,11 @@ const copyChunk = 1024 * 1024;
 
 /** Where the bytes of a sink go, and how it ends. */
 interface Target {
-  readonly handle: FileHandle;
+  readonly handle: OpenFile;
   /** Where the stream begins; undefined if the file takes no positions. */
   readonly start: number | undefined;
+  /** Lends another descriptor of the file; undefined if it can be opened once more. */
+  readonly lend?: (direct: boolean) => LentDescriptor;
   /** Makes what was written visible under its name. It is durable already. */
   publish(): Promise<void>;
   /** Removes what was written. */
@@ -38,19 +43,20 @@ export class FileSink implements TransportSink {
     this.#signal = signal;
   }
 
-  /** @throws {CprError} ERR_CPR_FILE_OPEN */
-  static async open(uri: string, location: FileLocation, signal: AbortSignal | undefined): Promise<FileSink> {
+  /** @throws {CprError} ERR_CPR_FILE_OPEN, ERR_CPR_FILE_FDSET and what a {@link DescriptorSource} refuses */
+  static async open(
+    uri: string,
+    location: FileLocation,
+    signal: AbortSignal | undefined,
+    descriptors: DescriptorSource | undefined,
+  ): Promise<FileSink> {
+    const { offset = 0 } = location;
     try {
-      // The target of a symbolic link is replaced, not the link.
-      const path = await realpath(location.path).catch(() => location.path);
-      const present = await stat(path).catch(ignoreAbsence);
-      if (present !== undefined) {
-        checkKind(present);
-      }
+      const set = descriptorSetOf(location.path, uri);
       const target =
-        present === undefined || present.isFile()
-          ? await openBeside(path, location.offset ?? 0, present)
-          : await openDirectly(path, present, location.offset ?? 0);
+        set === undefined
+          ? await openPath(location.path, offset)
+          : await openLent((direct) => lendFrom(descriptors, set, { access: "write", direct, uri }), offset);
       const sink = new FileSink(uri, location.path, target, signal);
       if (signal?.aborted === true) {
         await sink.abort();
@@ -88,15 +94,12 @@ export class FileSink implements TransportSink {
 
   async openChannel({ direct }: ChannelOptions): Promise<TransportChannel> {
     this.#signal?.throwIfAborted();
-    const { handle, start } = this.#target;
-    return openFileChannel(handle, {
-      flags: constants.O_WRONLY,
-      direct,
-      start: start ?? 0,
-      uri: this.#uri,
-      path: this.#path,
-      failed: fileErrors.ERR_CPR_FILE_WRITE,
-    });
+    const { handle, start = 0, lend } = this.#target;
+    const names = { uri: this.#uri, path: this.#path };
+    const failed = fileErrors.ERR_CPR_FILE_WRITE;
+    return lend === undefined
+      ? openFileChannel(handle, { flags: constants.O_WRONLY, direct, start, ...names, failed })
+      : lentChannel(lend(direct), start, failed, names.uri, names.path);
   }
 
   async commit(): Promise<void> {
@@ -130,16 +133,25 @@ export class FileSink implements TransportSink {
   }
 }
 
+async function openPath(location: string, offset: number): Promise<Target> {
+  // The target of a symbolic link is replaced, not the link.
+  const path = await realpath(location).catch(() => location);
+  const present = await stat(path).catch(ignoreAbsence);
+  if (present !== undefined) {
+    checkKind(present);
+  }
+  return present === undefined || present.isFile()
+    ? openBeside(path, offset, present)
+    : openDirectly(path, present, offset);
+}
+
 /**
  * Opens a temporary file beside the target, which it will replace. Bytes below the offset are somebody else's: they are
  * copied.
  */
 async function openBeside(path: string, offset: number, present: Stats | undefined): Promise<Target> {
-  const folder = dirname(path);
-  const temporary = join(
-    folder,
-    `.${basename(path).slice(0, 200)}.${crypto.getRandomValues(Buffer.alloc(6)).toString("hex")}.tmp`,
-  );
+  await removeAbandoned(path);
+  const temporary = temporaryName(path);
   const handle = await open(temporary, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, mode);
   const discard = () => unlink(temporary).catch(ignoreAbsence);
   try {
@@ -162,19 +174,49 @@ async function openBeside(path: string, offset: number, present: Stats | undefin
         // Only now: it may forbid the opening of channels.
         await handle.chmod(present.mode & 0o7777);
       }
-      await rename(temporary, path);
-      // The new name is durable only when the folder is.
-      const directory = await open(folder, constants.O_RDONLY | constants.O_DIRECTORY);
-      await directory
-        .sync()
-        .catch(ignoreUnsyncable)
-        .finally(() => directory.close());
+      await replace(temporary, path);
     },
     discard: async () => void (await discard()),
   };
 }
 
-async function copyStart(path: string, target: FileHandle, length: number): Promise<void> {
+/**
+ * Gives a file the name of another one, durably. If the folder cannot be made durable, the name is the old file's again,
+ * which keeps another name meanwhile; where the file system has no links, it cannot be brought back.
+ */
+async function replace(temporary: string, path: string): Promise<void> {
+  const former = temporaryName(path);
+  const old = await link(path, former).then(
+    () => "kept" as const,
+    ({ code }: NodeJS.ErrnoException) => (code === "ENOENT" ? "absent" : "lost"),
+  );
+  try {
+    await rename(temporary, path);
+    await makeDurable(dirname(path)).catch(async (error) => {
+      if (old === "kept") {
+        await rename(former, path);
+      } else if (old === "absent") {
+        await unlink(path);
+      }
+      throw error;
+    });
+  } finally {
+    if (old === "kept") {
+      await unlink(former).catch(() => undefined);
+    }
+  }
+}
+
+/** A new name is durable only when its folder is. */
+async function makeDurable(folder: string): Promise<void> {
+  const directory = await open(folder, constants.O_RDONLY | constants.O_DIRECTORY);
+  await directory
+    .sync()
+    .catch(ignoreUnsyncable)
+    .finally(() => directory.close());
+}
+
+async function copyStart(path: string, target: OpenFile, length: number): Promise<void> {
   if (length === 0) {
     return;
   }
@@ -204,6 +246,34 @@ async function openDirectly(path: string, present: Stats, offset: number): Promi
     publish: async () => undefined,
     discard: async () => undefined,
   };
+}
+
+/**
+ * Takes a file that came as a descriptor. It has no name that another file could be given, so it is written itself: what
+ * it held beyond the offset is gone from here on, and nothing stands there if the stream is given up.
+ */
+async function openLent(lend: (direct: boolean) => LentDescriptor, offset: number): Promise<Target> {
+  const handle = new LentFile(lend(false));
+  try {
+    const present = await handle.stat();
+    checkKind(present);
+    const empty = async () => {
+      if (present.isFile()) {
+        await handle.truncate(offset);
+      }
+    };
+    await empty();
+    return {
+      handle,
+      start: present.isFile() || present.isBlockDevice() ? offset : undefined,
+      lend,
+      publish: async () => undefined,
+      discard: empty,
+    };
+  } catch (error) {
+    await handle.close();
+    throw error;
+  }
 }
 
 /** @throws an error like the system's if a file of this kind cannot be written as a checkpoint. */

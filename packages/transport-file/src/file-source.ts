@@ -1,46 +1,63 @@
 import { constants } from "node:fs";
-import { type FileHandle, open } from "node:fs/promises";
-import type { ChannelOptions, TransportChannel, TransportSource } from "@cpr/core";
+import { open } from "node:fs/promises";
+import type { ChannelOptions, DescriptorSource, TransportChannel, TransportSource } from "@cpr/core";
+import { descriptorSetOf, lendFrom, lentChannel } from "./descriptor-set.ts";
 import { fileError, fileErrors } from "./errors.ts";
 import { openFileChannel } from "./file-channel.ts";
 import { checkKind } from "./file-sink.ts";
 import type { FileLocation } from "./file-uri.ts";
+import { LentFile, type OpenFile } from "./open-file.ts";
 
 /** Reads a stream from a file. */
 export class FileSource implements TransportSource {
   readonly #uri: string;
   readonly #path: string;
-  readonly #handle: FileHandle;
+  readonly #handle: OpenFile;
   /** Where the stream begins; undefined if the file has no positions. */
   readonly #start: number | undefined;
   readonly #signal: AbortSignal | undefined;
+  readonly #openChannel: FileSource["openChannel"];
   #position = 0;
   #open = true;
 
   private constructor(
     uri: string,
     path: string,
-    handle: FileHandle,
+    handle: OpenFile,
     start: number | undefined,
     signal: AbortSignal | undefined,
+    openChannel: FileSource["openChannel"],
   ) {
     this.#uri = uri;
     this.#path = path;
     this.#handle = handle;
     this.#start = start;
     this.#signal = signal;
+    this.#openChannel = openChannel;
   }
 
-  /** @throws {CprError} ERR_CPR_FILE_OPEN */
-  static async open(uri: string, { path, offset }: FileLocation, signal: AbortSignal | undefined): Promise<FileSource> {
+  /** @throws {CprError} ERR_CPR_FILE_OPEN, ERR_CPR_FILE_FDSET and what a {@link DescriptorSource} refuses */
+  static async open(
+    uri: string,
+    { path, offset }: FileLocation,
+    signal: AbortSignal | undefined,
+    descriptors: DescriptorSource | undefined,
+  ): Promise<FileSource> {
+    const failed = fileErrors.ERR_CPR_FILE_READ;
     try {
-      const handle = await open(path, "r");
+      const set = descriptorSetOf(path, uri);
+      const lend = (direct: boolean) => lendFrom(descriptors, set ?? 0, { access: "read", direct, uri });
+      const handle: OpenFile = set === undefined ? await open(path, "r") : new LentFile(lend(false));
       try {
         const present = await handle.stat();
         checkKind(present);
         signal?.throwIfAborted();
         const start = present.isFile() || present.isBlockDevice() ? (offset ?? 0) : undefined;
-        return new FileSource(uri, path, handle, start, signal);
+        return new FileSource(uri, path, handle, start, signal, async ({ direct }) =>
+          set === undefined
+            ? openFileChannel(handle, { flags: constants.O_RDONLY, direct, start: start ?? 0, uri, path, failed })
+            : lentChannel(lend(direct), start ?? 0, failed, uri, path),
+        );
       } catch (error) {
         await handle.close();
         throw error;
@@ -76,16 +93,9 @@ export class FileSource implements TransportSource {
     return done;
   }
 
-  async openChannel({ direct }: ChannelOptions): Promise<TransportChannel> {
+  async openChannel(options: ChannelOptions): Promise<TransportChannel> {
     this.#signal?.throwIfAborted();
-    return openFileChannel(this.#handle, {
-      flags: constants.O_RDONLY,
-      direct,
-      start: this.#start ?? 0,
-      uri: this.#uri,
-      path: this.#path,
-      failed: fileErrors.ERR_CPR_FILE_READ,
-    });
+    return this.#openChannel(options);
   }
 
   async close(): Promise<void> {

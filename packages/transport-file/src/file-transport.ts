@@ -1,7 +1,8 @@
 import { stat, statfs } from "node:fs/promises";
 import { dirname } from "node:path";
-import type { Abortable, PlaceReport, Transport, TransportSink, TransportSource, TransportUri } from "@cpr/core";
+import type { PlaceReport, Transport, TransportOptions, TransportSink, TransportSource, TransportUri } from "@cpr/core";
 import { injectable } from "@cpr/core/di";
+import { descriptorSetOf } from "./descriptor-set.ts";
 import { FileSink } from "./file-sink.ts";
 import { FileSource } from "./file-source.ts";
 import { parseFileUri } from "./file-uri.ts";
@@ -10,7 +11,8 @@ import { parseFileUri } from "./file-uri.ts";
  * Migration streams in files: `file:PATH[,offset=N]`.
  *
  * A stream is written to a temporary file beside its target, made durable and renamed: the target is at any moment
- * either what it was or the complete new stream. Devices such as `/dev/null` are written directly.
+ * either what it was or the complete new stream. Devices such as `/dev/null` are written directly, and so are files
+ * that came as descriptors, `file:/dev/fdset/N`: these have no name that could be given to another file.
  */
 @injectable()
 export class FileTransport implements Transport {
@@ -19,6 +21,9 @@ export class FileTransport implements Transport {
 
   async examine(uri: TransportUri): Promise<PlaceReport> {
     const { path } = parseFileUri(uri);
+    if (descriptorSetOf(path, uri.text) !== undefined) {
+      return {};
+    }
     const found = await stat(path).catch(() => undefined);
     if (found !== undefined && !found.isFile()) {
       return {};
@@ -28,13 +33,13 @@ export class FileTransport implements Transport {
     return space === undefined ? {} : { free: space.bavail * space.bsize };
   }
 
-  async openSink(uri: TransportUri, { signal }: Abortable = {}): Promise<TransportSink> {
+  async openSink(uri: TransportUri, { signal, descriptors }: TransportOptions = {}): Promise<TransportSink> {
     signal?.throwIfAborted();
-    return FileSink.open(uri.text, parseFileUri(uri), signal);
+    return FileSink.open(uri.text, parseFileUri(uri), signal, descriptors);
   }
 
-  async openSource(uri: TransportUri, { signal }: Abortable = {}): Promise<TransportSource> {
+  async openSource(uri: TransportUri, { signal, descriptors }: TransportOptions = {}): Promise<TransportSource> {
     signal?.throwIfAborted();
-    return FileSource.open(uri.text, parseFileUri(uri), signal);
+    return FileSource.open(uri.text, parseFileUri(uri), signal, descriptors);
   }
 }

@@ -52,8 +52,8 @@ function judge(migration: IncomingMigration): void {
 }
 
 async function openSource(migration: IncomingMigration): Promise<void> {
-  const { transport, uri, signal } = migration;
-  migration.source = await transport.openSource(uri, { signal });
+  const { subject, transport, uri, signal } = migration;
+  migration.source = await transport.openSource(uri, { signal, descriptors: subject.descriptors });
 }
 
 /** The command or socket at the other end may tell only now that it failed. */

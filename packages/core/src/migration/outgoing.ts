@@ -61,8 +61,8 @@ function judge(migration: OutgoingMigration): void {
 }
 
 async function openSink(migration: OutgoingMigration): Promise<void> {
-  const { transport, uri, signal } = migration;
-  migration.sink = await transport.openSink(uri, { signal });
+  const { subject, transport, uri, signal } = migration;
+  migration.sink = await transport.openSink(uri, { signal, descriptors: subject.descriptors });
 }
 
 async function abortSink({ sink }: OutgoingMigration): Promise<void> {

@@ -1,3 +1,4 @@
+import type { DescriptorSource } from "../descriptor-registry.ts";
 import type { DeviceDescription, MachineControl } from "../machine-thread/machine-control.ts";
 import type { RunState } from "../runstate.ts";
 import type { SavedRunState } from "../stream/global-state.ts";
@@ -7,6 +8,7 @@ import type { GuestRam } from "../vm/guest-ram.ts";
 export interface MigrationSubject {
   readonly control: MachineControl;
   readonly ram: GuestRam;
+  readonly descriptors: DescriptorSource;
   readonly devices: readonly DeviceDescription[];
   /** The machine type. */
   readonly machine: string;

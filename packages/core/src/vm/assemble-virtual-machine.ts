@@ -1,3 +1,4 @@
+import { DescriptorRegistry } from "../descriptor-registry.ts";
 import { machineErrors } from "../errors/machine-errors.ts";
 import type { Kernel } from "../kernel.ts";
 import { MachineModel, type MachineOptions } from "../machine.ts";
@@ -61,6 +62,7 @@ export async function assembleVirtualMachine(
     control,
     ram,
     devices,
+    descriptors: configuration.descriptors ?? new DescriptorRegistry(),
     characterDevices: configuration.characterDevices,
   });
   started.onEvent = (event) => machine.receive(event);

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { ExecutionEvent } from "../backend.ts";
+import type { DescriptorRegistry } from "../descriptor-registry.ts";
 import type { MachineRequest } from "../device.ts";
 import { machineErrors } from "../errors/machine-errors.ts";
 import { migrationErrors } from "../errors/migration-errors.ts";
@@ -41,6 +42,7 @@ export interface VirtualMachineParts {
   readonly control: MachineControl;
   readonly ram: GuestRam;
   readonly devices: readonly DeviceDescription[];
+  readonly descriptors: DescriptorRegistry;
   readonly characterDevices: ReadonlyMap<string, CharacterSink>;
 }
 
@@ -59,6 +61,7 @@ export class HostedVirtualMachine implements VirtualMachine, MigrationSubject {
   readonly control: MachineControl;
   readonly ram: GuestRam;
   readonly devices: readonly DeviceDescription[];
+  readonly descriptors: DescriptorRegistry;
   readonly #parts: VirtualMachineParts;
   readonly #exclusive = new Exclusive();
   readonly #listeners: ((event: VirtualMachineEvent) => void)[] = [];
@@ -82,6 +85,7 @@ export class HostedVirtualMachine implements VirtualMachine, MigrationSubject {
     this.control = parts.control;
     this.ram = parts.ram;
     this.devices = parts.devices;
+    this.descriptors = parts.descriptors;
     this.#runState = parts.incoming ? "inmigrate" : "prelaunch";
     this.settings = new StoredSettings({
       modes: parts.kernel.keys(MigrationMode),

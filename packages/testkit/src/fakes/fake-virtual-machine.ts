@@ -1,13 +1,14 @@
-import type {
-  IncomingOptions,
-  MigrationForecast,
-  MigrationInformation,
-  MigrationSettings,
-  MigrationStatus,
-  OutgoingOptions,
-  RunState,
-  VirtualMachine,
-  VirtualMachineEvent,
+import {
+  DescriptorRegistry,
+  type IncomingOptions,
+  type MigrationForecast,
+  type MigrationInformation,
+  type MigrationSettings,
+  type MigrationStatus,
+  type OutgoingOptions,
+  type RunState,
+  type VirtualMachine,
+  type VirtualMachineEvent,
 } from "@cpr/core";
 
 /**
@@ -24,6 +25,7 @@ export class FakeVirtualMachine implements VirtualMachine {
   failure: Error | undefined;
   readonly notices: readonly string[] = [];
   readonly settings: MigrationSettings;
+  readonly descriptors: DescriptorRegistry = new DescriptorRegistry();
   readonly ended: VirtualMachine["ended"];
   readonly #capabilities = new Map([
     ["events", false],
