@@ -24,7 +24,13 @@ export type DeviceCheckpoint =
       restore(state: Readonly<Record<string, unknown>>): void;
     }
   | { readonly kind: "stateless" }
-  | { readonly kind: "blocked"; readonly modes: readonly string[]; readonly reason: string };
+  | {
+      readonly kind: "blocked";
+      /** The migration modes in which the device cannot be saved. */
+      readonly modes: readonly string[] | "all";
+      /** One sentence; if undefined, QEMU's for a device that cannot be migrated. */
+      readonly reason?: string;
+    };
 
 /** A device of the machine. The bus calls it through the ranges that it claimed when it was created. */
 export interface Device {

@@ -30,6 +30,7 @@ export * from "./machine-thread.ts";
 export * from "./memory-object.ts";
 export * from "./memory-provider.ts";
 export * from "./memory-size.ts";
+export * from "./migration-blocker.ts";
 export * from "./migration-mode.ts";
 export * from "./monitor-command.ts";
 export * from "./plugin.ts";

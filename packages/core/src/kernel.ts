@@ -10,6 +10,7 @@ export const extensionPointNames = [
   "memory-provider",
   "transport",
   "migration-mode",
+  "migration-blocker",
   "device-model",
   "machine",
   "monitor-command",
@@ -211,6 +212,8 @@ function missing(point: ExtensionPointName, name: string, known: readonly string
       return pluginErrors.ERR_CPR_NO_TRANSPORT({ name, known, uri: `${name}:` });
     case "migration-mode":
       return pluginErrors.ERR_CPR_NO_MIGRATION_MODE({ name, known });
+    case "migration-blocker":
+      return pluginErrors.ERR_CPR_NO_MIGRATION_BLOCKER({ name, known });
     case "backend":
       return pluginErrors.ERR_CPR_NO_BACKEND({ name, known });
     case "machine":

@@ -17,6 +17,7 @@ export type ExtensionPointName =
   | "memory-provider"
   | "transport"
   | "migration-mode"
+  | "migration-blocker"
   | "device-model"
   | "machine"
   | "monitor-command";

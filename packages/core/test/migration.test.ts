@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type OutgoingOptions, parseMemorySize } from "../src/index.ts";
 import { type FakeOptions, fakeVirtualMachine, instructions, mebibyte, type, until } from "./fakes/fake-machine.ts";
-import { keptMemory, streams, transportFaults } from "./fakes/fake-plugin.ts";
+import { blocks, keptMemory, streams, transportFaults } from "./fakes/fake-plugin.ts";
 
 const names = (events: readonly { event: string; status?: string; pass?: number }[]): string[] =>
   events.map(({ event, status = "", pass = "" }) => `${event} ${status}${pass}`.trimEnd());
@@ -25,6 +25,7 @@ afterEach(async () => {
   }
   streams.clear();
   keptMemory.clear();
+  blocks.length = 0;
   await rm(folder, { recursive: true });
 });
 
@@ -211,6 +212,49 @@ describe("an outgoing migration", () => {
     expect(machine.queryMigrate().blockedReasons).toEqual([]);
     await machine.migrate("store:a");
     expect((await machine.migrationDone()).status).toBe("completed");
+    await machine.quit();
+  });
+
+  it("is blocked by a device that does not say why, in QEMU's words", async () => {
+    const { machine } = await keepingMachine({ commandLine: "blocks=all" });
+    for (const mode of ["keeping", "normal"]) {
+      await expect(machine.migrate("store:a", { mode })).rejects.toMatchObject({
+        code: "ERR_CPR_BLOCKED",
+        message: "State blocked by non-migratable device 'echo0'",
+        hint: `Device 'echo0' blocks the migration mode ${mode}.`,
+      });
+    }
+    await machine.quit();
+  });
+
+  it("is blocked by a plugin in the modes that it names, as long as it says so", async () => {
+    const { machine } = await keepingMachine();
+    blocks.push({ modes: ["normal"], reason: "VM has local storage" });
+    expect(machine.queryMigrate().blockedReasons).toEqual([]);
+    machine.settings.setParameter("mode", "normal");
+    const reason = `test with ${path} has local storage`;
+    expect(machine.queryMigrate().blockedReasons).toEqual([reason]);
+    await expect(machine.migrate("store:a")).rejects.toMatchObject({
+      code: "ERR_CPR_BLOCKED",
+      message: reason,
+      hint: "The blocker 'fake' blocks the migration mode normal.",
+    });
+    blocks.push({ modes: "all", reason: "Record/replay is not supported with migration" });
+    machine.settings.setParameter("mode", "keeping");
+    expect(machine.queryMigrate().blockedReasons).toEqual(["Record/replay is not supported with migration"]);
+    expect((await machine.planMigration("store:a")).refusals).toMatchObject([{ code: "ERR_CPR_BLOCKED" }]);
+    blocks.length = 0;
+    await machine.migrate("store:a");
+    expect((await machine.migrationDone()).status).toBe("completed");
+    await machine.quit();
+  });
+
+  it("is blocked by a plugin that fails to say whether it blocks", async () => {
+    const { machine } = await keepingMachine();
+    blocks.push(new Error("no idea"));
+    expect(machine.queryMigrate().blockedReasons).toEqual(["The migration blocker 'fake' failed: no idea"]);
+    await expect(machine.migrate("store:a")).rejects.toThrow("The migration blocker 'fake' failed: no idea");
+    expect(machine.runState).toBe("running");
     await machine.quit();
   });
 

@@ -71,7 +71,7 @@ describe("a plugin outside the workspace", () => {
     expect(plugins).toContainEqual({
       name: "cpr-transport-parts",
       version: "1.0.0",
-      provides: { transport: ["parts"] },
+      provides: { transport: ["parts"], "migration-blocker": ["hold"] },
     });
     expect(plugins).toContainEqual(expect.objectContaining({ name: "@cpr/transport-file" }));
   }, 120_000);

@@ -42,11 +42,11 @@ export const migrationErrors = defineErrors({
     when: "`migrate_incoming` while the VM is being loaded, or after it was.",
     message: () => "The incoming migration has already been started",
   }),
-  ERR_CPR_BLOCKED: defineError<{ device: string; mode: string; reason: string }>({
+  ERR_CPR_BLOCKED: defineError<{ by: string; mode: string; reason: string }>({
     category: "refused",
-    when: "A device of the VM cannot be saved in the migration mode.",
+    when: "A device of the VM cannot be saved in the migration mode, or a plugin says that the VM must not be.",
     message: ({ reason }) => reason,
-    hint: ({ device, mode }) => `Device '${device}' blocks the migration mode ${mode}.`,
+    hint: ({ by, mode }) => `${by} blocks the migration mode ${mode}.`,
   }),
   ERR_CPR_RAM_VOLATILE: defineError<{ id: string; location: string; mode: string }>({
     category: "refused",

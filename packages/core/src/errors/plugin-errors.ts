@@ -93,6 +93,12 @@ export const pluginErrors = defineErrors({
     message: ({ name }) => `There is no memory provider '${name}'`,
     hint: (details) => known("guest RAM", details.known),
   }),
+  ERR_CPR_NO_MIGRATION_BLOCKER: defineError<MissingProvider>({
+    category: "input",
+    when: "No plugin provides the migration blocker of that name.",
+    message: ({ name }) => `There is no migration blocker '${name}'`,
+    hint: (details) => known("a migration blocker", details.known),
+  }),
   ERR_CPR_NO_MONITOR_COMMAND: defineError<MissingProvider>({
     category: "usage",
     when: "No plugin provides the monitor command.",

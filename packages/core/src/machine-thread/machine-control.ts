@@ -3,6 +3,7 @@ import type { MachineRequest } from "../device.ts";
 import type { SerializedError } from "../errors.ts";
 import type { RamRegion } from "../guest-memory.ts";
 import type { MachineOptions } from "../machine.ts";
+import type { MigrationBlock } from "../migration-blocker.ts";
 import type { DeviceSection } from "../stream/description-section.ts";
 import type { GuestTime } from "./guest-time.ts";
 
@@ -19,7 +20,7 @@ export interface DeviceDescription {
   readonly id: string;
   readonly checkpoint: "state" | "stateless" | "blocked";
   /** For one that is blocked: in which migration modes, and why. */
-  readonly blocked?: { readonly modes: readonly string[]; readonly reason: string };
+  readonly blocked?: MigrationBlock;
 }
 
 /** What was built. */

@@ -19,6 +19,7 @@ import { CharacterChannel } from "./character-channel.ts";
 import { advanceState, elapsedTime, type GuestTime } from "./guest-time.ts";
 import { MachineClock } from "./machine-clock.ts";
 import type {
+  DeviceDescription,
   ExecutionStatistics,
   MachineBlueprint,
   MachineControl,
@@ -363,8 +364,10 @@ function checkIds(devices: readonly Device[]): void {
   }
 }
 
-function describeDevice({ id, checkpoint }: Device) {
-  return checkpoint.kind === "blocked"
-    ? { id, checkpoint: checkpoint.kind, blocked: { modes: checkpoint.modes, reason: checkpoint.reason } }
-    : { id, checkpoint: checkpoint.kind };
+function describeDevice({ id, checkpoint }: Device): DeviceDescription {
+  if (checkpoint.kind !== "blocked") {
+    return { id, checkpoint: checkpoint.kind };
+  }
+  const { kind, modes, reason = `State blocked by non-migratable device '${id}'` } = checkpoint;
+  return { id, checkpoint: kind, blocked: { modes, reason } };
 }

@@ -3,8 +3,9 @@ import type { Kernel } from "../kernel.ts";
 import { MigrationMode, type Refusal } from "../migration-mode.ts";
 import type { PlaceReport } from "../transport.ts";
 import type { MigrationForecast, RamForecast } from "../virtual-machine.ts";
+import { blockedBy } from "./blocked.ts";
 import { findIntent } from "./intent.ts";
-import { blockers, type MigrationIntent, outgoingRefusals, refusal } from "./preflight.ts";
+import { type MigrationIntent, outgoingRefusals, refusal } from "./preflight.ts";
 import { placeRam, type RamPlacement } from "./ram-placement.ts";
 import type { EffectiveSettings } from "./settings.ts";
 import type { MigrationSubject } from "./subject.ts";
@@ -42,7 +43,7 @@ export async function forecastMigration(
       ? {}
       : { transport: { scheme: intent.transport.scheme, supports: intent.transport.supports } }),
     refusals,
-    blockedReasons: blockers(subject, mode.name).map(({ reason }) => reason),
+    blockedReasons: blockedBy(subject, mode.name).map(({ reason }) => reason),
     ram,
     copied: ram.reduce((sum, { copied }) => sum + copied, 0),
     ...(place?.free === undefined ? {} : { free: place.free }),

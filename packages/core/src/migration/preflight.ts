@@ -3,6 +3,7 @@ import { CprError } from "../errors.ts";
 import type { MigrationMode, MigrationPlan, Refusal } from "../migration-mode.ts";
 import type { RunState } from "../runstate.ts";
 import type { Transport, TransportUri } from "../transport.ts";
+import { blockedBy } from "./blocked.ts";
 import { capabilityDefinitions } from "./capabilities.ts";
 import { type EffectiveSettings, supportedCapabilities } from "./settings.ts";
 import type { MigrationSubject } from "./subject.ts";
@@ -36,8 +37,8 @@ export function outgoingRefusals(intent: OutgoingIntent): readonly Refusal[] {
     ...brokenTransportRules(plan).map(refusal),
     ...(subject.migrationActive ? [migrationErrors.ERR_CPR_MIGRATION_ACTIVE({})].map(refusal) : []),
     ...runStateRefusals(subject.runState),
-    ...blockers(subject, mode.name).map(({ device, reason }) =>
-      refusal(migrationErrors.ERR_CPR_BLOCKED({ device, mode: mode.name, reason })),
+    ...blockedBy(subject, mode.name).map(({ by, reason }) =>
+      refusal(migrationErrors.ERR_CPR_BLOCKED({ by, mode: mode.name, reason })),
     ),
     ...mode.judgeOutgoing(plan),
     ...capabilityRefusals(capabilities),
@@ -52,16 +53,6 @@ export function incomingRefusals(intent: MigrationIntent): readonly Refusal[] {
     ...intent.mode.judgeIncoming(plan),
     ...capabilityRefusals(intent.capabilities),
   ];
-}
-
-/** Devices that cannot be saved in a mode, and why. */
-export function blockers(
-  { devices }: MigrationSubject,
-  mode: string,
-): readonly { readonly device: string; readonly reason: string }[] {
-  return devices.flatMap(({ id, blocked }) =>
-    blocked?.modes.includes(mode) === true ? [{ device: id, reason: blocked.reason }] : [],
-  );
 }
 
 /** Throws the first of the refusals, if there is one. */

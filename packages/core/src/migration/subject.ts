@@ -1,15 +1,18 @@
 import type { DescriptorSource } from "../descriptor-registry.ts";
 import type { DeviceDescription, MachineControl } from "../machine-thread/machine-control.ts";
+import type { MigrationBlocker } from "../migration-blocker.ts";
 import type { RunState } from "../runstate.ts";
 import type { SavedRunState } from "../stream/global-state.ts";
 import type { GuestRam } from "../vm/guest-ram.ts";
 
 /** What a migration needs of the VM that it moves. */
 export interface MigrationSubject {
+  readonly name: string;
   readonly control: MachineControl;
   readonly ram: GuestRam;
   readonly descriptors: DescriptorSource;
   readonly devices: readonly DeviceDescription[];
+  readonly blockers: readonly MigrationBlocker[];
   /** The machine type. */
   readonly machine: string;
   readonly processor: { readonly model: string; readonly count: number };

@@ -4,6 +4,7 @@ import type { Kernel } from "../kernel.ts";
 import { MachineModel, type MachineOptions } from "../machine.ts";
 import type { MemoryObjectOptions } from "../memory-provider.ts";
 import { loadAhead } from "../migration/load-ahead.ts";
+import { MigrationBlocker } from "../migration-blocker.ts";
 import type { VirtualMachine } from "../virtual-machine.ts";
 import type { VirtualMachineConfiguration } from "../virtual-machine-configuration.ts";
 import { chooseBackend } from "./choose-backend.ts";
@@ -48,7 +49,7 @@ export async function assembleVirtualMachine(
   const building = control.build({ options, ram: ram.allocation.handle, regions: ram.regions });
   meanwhile();
   void loadAhead(kernel, incoming !== undefined, ram.pageFunctions);
-  const { devices } = await building;
+  const [{ devices }, blockers] = await Promise.all([building, kernel.all(MigrationBlocker)]);
   const machine = new HostedVirtualMachine({
     kernel,
     name: configuration.name,
@@ -63,6 +64,7 @@ export async function assembleVirtualMachine(
     ram,
     devices,
     descriptors: configuration.descriptors ?? new DescriptorRegistry(),
+    blockers,
     characterDevices: configuration.characterDevices,
   });
   started.onEvent = (event) => machine.receive(event);

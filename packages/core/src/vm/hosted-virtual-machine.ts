@@ -9,6 +9,7 @@ import type { Kernel } from "../kernel.ts";
 import type { DeviceDescription, MachineControl, MachineEvent } from "../machine-thread/machine-control.ts";
 import { StoredSettings } from "../migration/settings.ts";
 import type { MigrationSubject } from "../migration/subject.ts";
+import type { MigrationBlocker } from "../migration-blocker.ts";
 import { MigrationMode } from "../migration-mode.ts";
 import { isLive, type RunState, validTransition } from "../runstate.ts";
 import type { SavedRunState } from "../stream/global-state.ts";
@@ -43,6 +44,8 @@ export interface VirtualMachineParts {
   readonly ram: GuestRam;
   readonly devices: readonly DeviceDescription[];
   readonly descriptors: DescriptorRegistry;
+  /** What plugins say may keep the VM from being saved. */
+  readonly blockers: readonly MigrationBlocker[];
   readonly characterDevices: ReadonlyMap<string, CharacterSink>;
 }
 
@@ -62,6 +65,7 @@ export class HostedVirtualMachine implements VirtualMachine, MigrationSubject {
   readonly ram: GuestRam;
   readonly devices: readonly DeviceDescription[];
   readonly descriptors: DescriptorRegistry;
+  readonly blockers: readonly MigrationBlocker[];
   readonly #parts: VirtualMachineParts;
   readonly #exclusive = new Exclusive();
   readonly #listeners: ((event: VirtualMachineEvent) => void)[] = [];
@@ -86,6 +90,7 @@ export class HostedVirtualMachine implements VirtualMachine, MigrationSubject {
     this.ram = parts.ram;
     this.devices = parts.devices;
     this.descriptors = parts.descriptors;
+    this.blockers = parts.blockers;
     this.#runState = parts.incoming ? "inmigrate" : "prelaunch";
     this.settings = new StoredSettings({
       modes: parts.kernel.keys(MigrationMode),

@@ -1,10 +1,10 @@
 import { migrationErrors } from "../errors/migration-errors.ts";
 import type { Kernel } from "../kernel.ts";
+import { blockedBy } from "../migration/blocked.ts";
 import { forecastMigration } from "../migration/forecast.ts";
 import { IncomingRun } from "../migration/incoming-run.ts";
 import type { MigrationObserver, MigrationRecord } from "../migration/migration-record.ts";
 import { OutgoingRun, type OutgoingSubject } from "../migration/outgoing-run.ts";
-import { blockers } from "../migration/preflight.ts";
 import type { StoredSettings } from "../migration/settings.ts";
 import type { SavedRunState } from "../stream/global-state.ts";
 import type {
@@ -53,7 +53,7 @@ export class Migrations {
 
   get information(): MigrationInformation {
     const { subject, settings } = this.#context;
-    const blockedReasons = blockers(subject, settings.mode).map(({ reason }) => reason);
+    const blockedReasons = blockedBy(subject, settings.mode).map(({ reason }) => reason);
     return this.#record?.information(blockedReasons) ?? { status: "none", mode: settings.mode, blockedReasons };
   }
 

@@ -9,6 +9,7 @@ import {
   Backend,
   type BackendAvailability,
   type BackendSupports,
+  type BlockableMachine,
   CprError,
   type Device,
   type DeviceContext,
@@ -25,6 +26,8 @@ import {
   type MemoryObjectOptions,
   MemoryProvider,
   type MemorySupports,
+  type MigrationBlock,
+  MigrationBlocker,
   MigrationMode,
   type MigrationPlan,
   type PlaceReport,
@@ -174,7 +177,9 @@ class EchoDevice implements Device {
               this.#last = state["last"] as number;
             },
           }
-        : { kind: "blocked", modes: [String(properties["blocks"])], reason: "the echo cannot be moved" };
+        : properties["blocks"] === "all"
+          ? { kind: "blocked", modes: "all" }
+          : { kind: "blocked", modes: [String(properties["blocks"])], reason: "the echo cannot be moved" };
     const terminal = context.characterDevice("serial0");
     terminal.onInput = () => {
       for (let byte = terminal.read(); byte !== undefined; byte = terminal.read()) {
@@ -481,6 +486,23 @@ class NormalMode extends KeepingMode {
   }
 }
 
+/** What the plugin's blocker says; an error is thrown. */
+export const blocks: (MigrationBlock | Error)[] = [];
+
+class FakeBlocker implements MigrationBlocker {
+  readonly name = "fake";
+  readonly summary = "blocks what a test says";
+
+  blocks({ name, memory }: BlockableMachine): readonly MigrationBlock[] {
+    return blocks.map((block) => {
+      if (block instanceof Error) {
+        throw block;
+      }
+      return { ...block, reason: block.reason.replace("VM", `${name} with ${memory[0]?.location}`) };
+    });
+  }
+}
+
 /** What the manifest of this plugin says. */
 export const fakeManifest = {
   api: 1,
@@ -492,6 +514,7 @@ export const fakeManifest = {
     "memory-provider": ["private", "kept", "fleeting"],
     transport: ["store", "pipe"],
     "migration-mode": ["normal", "keeping"],
+    "migration-blocker": ["fake"],
   },
 };
 
@@ -509,5 +532,6 @@ export default definePlugin({
     context.contribute(Transport, PipeTransport);
     context.contribute(MigrationMode, NormalMode);
     context.contribute(MigrationMode, KeepingMode);
+    context.contribute(MigrationBlocker, FakeBlocker);
   },
 });
