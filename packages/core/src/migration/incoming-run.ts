@@ -42,6 +42,7 @@ export class IncomingRun {
     try {
       const migration = await this.#prepare();
       const phases = new PhaseSequence(incomingPhases, migration, (status) => {
+        this.#abort.signal.throwIfAborted();
         this.record.status = status;
       });
       try {

@@ -30,6 +30,8 @@ export class OutgoingRun {
     const { promise: continued } = this.#continued;
     this.#migration = { ...intent, record: this.record, signal: this.#abort.signal, continued };
     this.#phases = new PhaseSequence(outgoingPhases, this.#migration, (status) => {
+      // One that is being cancelled does not become active again.
+      this.#abort.signal.throwIfAborted();
       if (status === "setup") {
         this.#onBegin();
       }

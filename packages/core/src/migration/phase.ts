@@ -73,12 +73,13 @@ export class PhaseSequence<Context> {
 
 /** Waits for a promise, but not longer than until the signal is given. */
 export async function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  // NOTE: who loses the race may fail later, unheard; and so may one that was begun too late. Node would end the process, and the
+  // guest with it.
+  promise.catch(() => undefined);
   signal.throwIfAborted();
   const { promise: aborted, reject } = Promise.withResolvers<never>();
   const onAbort = (): void => reject(signal.reason);
   signal.addEventListener("abort", onAbort, { once: true });
-  // Who loses the race may fail later, unheard.
-  promise.catch(() => undefined);
   try {
     return await Promise.race([promise, aborted]);
   } finally {
