@@ -1,5 +1,5 @@
 import type { MonitorCommand, VirtualMachine } from "@cpr/core";
-import { HumanMonitor, MonitorSession, type QmpServer } from "@cpr/monitor";
+import { HumanMonitor, LineHistory, MonitorSession, type QmpServer } from "@cpr/monitor";
 import type { StandardStreams } from "./configuration.ts";
 import { ConsoleMultiplexer } from "./console-multiplexer.ts";
 
@@ -18,7 +18,8 @@ export function attachStreams(
   const monitor = new HumanMonitor({ machine, commands });
   if (streams.monitor === "line") {
     const terminal = stdin.isTTY === true && stdout.isTTY === true;
-    const session = new MonitorSession(monitor, { input: stdin, output: stdout, terminal });
+    const history = LineHistory.ofUser();
+    const session = new MonitorSession(monitor, { input: stdin, output: stdout, terminal, history });
     return () => {
       session.close();
       stdin.destroy();
@@ -45,7 +46,8 @@ function attachTerminal(machine: VirtualMachine, monitor: HumanMonitor, console:
     focus: (side) => {
       stdout.write(side === "monitor" ? "\r\n" : "\r\n[console]\r\n");
       if (side === "monitor") {
-        session = new MonitorSession(monitor, { input: multiplexer.monitorInput, output: stdout, terminal: true });
+        const streams = { input: multiplexer.monitorInput, output: stdout, terminal: true };
+        session = new MonitorSession(monitor, { ...streams, history: LineHistory.ofUser() });
       } else {
         session?.close();
       }

@@ -15,7 +15,11 @@ export async function run(options: RunOptions, thread?: Worker): Promise<number>
     wanted.length === 0 ? undefined : await (await import("./monitor-sockets.ts")).MonitorSockets.open(wanted);
   using removal = new DisposableStack();
   removal.defer(() => sockets?.close());
-  const machine = await createVirtualMachine(kernel, configuration, {
+  // A checkpoint that is named at the start is loaded when programs can see how that goes, and give it up.
+  const { incoming } = configuration;
+  const uri = incoming === "defer" ? undefined : incoming;
+  const waiting = uri === undefined ? configuration : { ...configuration, incoming: "defer" };
+  const machine = await createVirtualMachine(kernel, waiting, {
     ...(thread === undefined ? {} : { thread }),
     meanwhile: () => {
       monitor = loadMonitor(kernel);
@@ -36,6 +40,10 @@ export async function run(options: RunOptions, thread?: Worker): Promise<number>
   const { attachStreams, QmpServer, commands } = await (monitor ?? loadMonitor(kernel));
   const qmp = new QmpServer(machine, commands);
   sockets?.serve(machine, commands, qmp);
+  if (uri !== undefined) {
+    const loaded = machine.migrateIncoming(uri, { exitOnError: true }).catch(() => undefined);
+    await Promise.race([loaded, machine.ended]);
+  }
   const release = attachStreams(machine, commands, streams, qmp);
   const end = await machine.ended;
   await qmp.close();

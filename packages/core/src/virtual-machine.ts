@@ -35,6 +35,8 @@ export interface MigrationInformation {
     readonly passes: number;
   };
   readonly errorDescription?: string;
+  /** The error whose description that is. */
+  readonly error?: Error;
   /** What the user should know although it is no error, one line each. */
   readonly notices?: readonly string[];
   readonly blockedReasons: readonly string[];

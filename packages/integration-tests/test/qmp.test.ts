@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
+import { connect } from "node:net";
 import { join } from "node:path";
 import { buildGuestProgram } from "@cpr/guest-programs";
 import { QmpClient } from "@cpr/monitor";
@@ -91,5 +92,156 @@ describe("cpr run -qmp", () => {
     expect(await client.execute("query-status")).toMatchObject({ running: true });
     await client.execute("quit");
     await first.ended;
+  });
+});
+
+describe("a migration by programs", () => {
+  const shared = (folder: string): string[] => [
+    ...["-object", `memory-backend-file,id=ram0,size=64M,mem-path=${join(folder, "ram0")},share=on`],
+  ];
+
+  it("goes from one process to the next, with QEMU's commands and events", async () => {
+    const folder = scratchFolder();
+    const [first, second] = [join(folder, "first.sock"), join(folder, "second.sock")];
+    const source = start(...shared(folder), "-qmp", `unix:${first},server=on,wait=off`);
+    await using one = await connected(first);
+    const capabilities = ["events", "x-ignore-shared"].map((capability) => ({ capability, state: true }));
+    const settings = async (client: QmpClient): Promise<void> => {
+      await client.execute("migrate-set-capabilities", { capabilities });
+      await client.execute("migrate-set-parameters", { mode: "cpr-reboot" });
+    };
+    await settings(one);
+    const events: string[] = [];
+    one.on(({ event, data }) => events.push(event === "MIGRATION" ? `MIGRATION ${data?.["status"]}` : event));
+    const completed = one.event(({ data }) => data?.["status"] === "completed");
+    const addr = { transport: "file", filename: join(folder, "vm.state"), offset: 0 };
+    await one.execute("migrate", { channels: [{ "channel-type": "main", addr }] });
+    await completed;
+    expect(events).toEqual([
+      ...["MIGRATION setup", "STOP", "MIGRATION active", "MIGRATION_PASS", "MIGRATION device", "MIGRATION completed"],
+    ]);
+    expect(await one.execute("query-status")).toEqual({ running: false, status: "postmigrate" });
+    expect(await one.execute("query-migrate")).toMatchObject({
+      status: "completed",
+      ram: { total: 64 * 1024 * 1024, transferred: 0, remaining: 0, "page-size": 4096, "x-in-place": 64 * 1024 * 1024 },
+    });
+    await one.execute("quit");
+    await source.ended;
+
+    const destination = start(...shared(folder), "-incoming", "defer", "-qmp", `unix:${second},server=on,wait=off`);
+    await using two = await connected(second);
+    await settings(two);
+    const uri = `file:${join(folder, "vm.state")}`;
+    await expect(
+      two.execute("migrate-incoming", { uri: `${uri}.missing`, "exit-on-error": false }),
+    ).rejects.toMatchObject({ category: "input" });
+    const resumed = two.event(({ event }) => event === "RESUME");
+    await two.execute("migrate-incoming", { uri });
+    await resumed;
+    expect(await two.execute("query-status")).toEqual({ running: true, status: "running" });
+    await two.execute("quit");
+    expect((await destination.ended)[0]).toBe(0);
+  });
+
+  it("ends the process if the VM cannot be loaded, unless the program says that it will try again", async () => {
+    const folder = scratchFolder();
+    const socket = join(folder, "qmp.sock");
+    const process = start("-incoming", "defer", "-qmp", `unix:${socket},server=on,wait=off`);
+    let stderr = "";
+    process.stderr?.on("data", (bytes: Buffer) => {
+      stderr += bytes.toString();
+    });
+    await using client = await connected(socket);
+    await expect(client.execute("migrate-incoming", { uri: "file:/nowhere/vm.state" })).rejects.toMatchObject({
+      category: "input",
+    });
+    expect((await process.ended)[0]).toBe(3);
+    expect(stderr).toContain("/nowhere/vm.state");
+  });
+
+  it("goes between two live processes that programs control, one of which was told where from at its start", async () => {
+    const folder = scratchFolder();
+    const [first, second, stream] = ["first.sock", "second.sock", "stream.sock"].map((name) => join(folder, name));
+    start("-qmp", `unix:${first},server=on,wait=off`);
+    start("-incoming", `unix:${stream}`, "-qmp", `unix:${second},server=on,wait=off`);
+    await using one = await connected(first as string);
+    await using two = await connected(second as string);
+    expect(await two.execute("query-status")).toEqual({ running: false, status: "inmigrate" });
+    const resumed = two.event(({ event }) => event === "RESUME");
+    while (!existsSync(stream as string)) await new Promise((resolve) => setTimeout(resolve, 20));
+    await one.execute("migrate", { uri: `unix:${stream}` });
+    await resumed;
+    expect(await two.execute("query-status")).toEqual({ running: true, status: "running" });
+  });
+
+  it("is given up by migrate_cancel from another program while a person waits for it", async () => {
+    const folder = scratchFolder();
+    const socket = join(folder, "qmp.sock");
+    const process = start("-monitor", "stdio", "-qmp", `unix:${socket},server=on,wait=off`);
+    let output = "";
+    process.stdout?.on("data", (bytes: Buffer) => {
+      output += bytes.toString();
+    });
+    await using client = await connected(socket);
+    process.stdin?.write("migrate exec:sleep 600\n");
+    for (let status: string | undefined; status !== "active" && status !== "device"; ) {
+      ({ status } = (await client.execute("query-migrate")) as { status?: string });
+    }
+    await client.execute("migrate_cancel");
+    while (!output.includes("Migration cancelled")) await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(await client.execute("query-status")).toEqual({ running: true, status: "running" });
+    expect(await client.execute("query-migrate")).toMatchObject({ status: "cancelled" });
+  });
+
+  it("by cpr-save and cpr-load leaves all RAM in place, or is refused", async () => {
+    const folder = scratchFolder();
+    const [first, second] = [join(folder, "first.sock"), join(folder, "second.sock")];
+    const filename = join(folder, "vm.state");
+    start("-qmp", `unix:${second},server=on,wait=off`);
+    await using volatile = await connected(second);
+    await expect(volatile.execute("cpr-save", { filename, mode: "reboot" })).rejects.toMatchObject({
+      message: "Memory region pc.ram is volatile",
+    });
+    await volatile.execute("quit");
+    await volatile.closed;
+
+    const source = start(...shared(folder), "-qmp", `unix:${first},server=on,wait=off`);
+    await using one = await connected(first);
+    await one.execute("cpr-save", { filename, mode: "reboot" });
+    expect(await one.execute("query-status")).toMatchObject({ running: false });
+    await one.execute("quit");
+    await source.ended;
+    start(...shared(folder), "-incoming", "defer", "-qmp", `unix:${second},server=on,wait=off`);
+    await using two = await connected(second);
+    await expect(two.execute("cpr-load", { filename: join(folder, "ram0") })).rejects.toMatchObject({
+      message: `${join(folder, "ram0")} is not a vmstate file`,
+    });
+    await two.execute("cpr-load", { filename });
+    expect(await two.execute("query-status")).toEqual({ running: true, status: "running" });
+    await expect(two.execute("cpr-load", { filename })).rejects.toMatchObject({
+      message: "cpr-load called for a running VM",
+    });
+  });
+});
+
+describe("cpr run -monitor unix:", () => {
+  it("takes lines from people at a socket, several at once", async () => {
+    const socket = join(scratchFolder(), "monitor.sock");
+    start("-monitor", `unix:${socket},server=on,wait=off`);
+    while (!existsSync(socket)) await new Promise((resolve) => setTimeout(resolve, 20));
+    const answers = await Promise.all(
+      ["info status", "info name"].map(async (line) => {
+        const client = connect(socket);
+        let text = "";
+        client.on("data", (bytes: Buffer) => {
+          text += bytes.toString();
+        });
+        client.end(`${line}\n`);
+        await once(client, "close");
+        return text;
+      }),
+    );
+    expect(answers[0]).toContain("(cpr) VM status: running\n");
+    expect(answers[1]).toContain("(cpr) cpr\n");
   });
 });

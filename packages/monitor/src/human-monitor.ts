@@ -1,4 +1,4 @@
-import { isCprError, type MonitorContext } from "@cpr/core";
+import { isCprError, type MonitorContext, type MonitorConversation } from "@cpr/core";
 import { forPeople, parseLine, spellingsOf } from "./parse-line.ts";
 
 /** The answer to one line. */
@@ -20,18 +20,28 @@ export class HumanMonitor {
     this.#context = { ...context, conversation: { audience: "people" } };
   }
 
-  /** Carries out one line. It never rejects: a failure is an answer. */
-  async execute(line: string): Promise<MonitorAnswer> {
+  /**
+   * Carries out one line. It never rejects: a failure is an answer.
+   *
+   * @param progress - shows how far a command is that takes long.
+   */
+  async execute(line: string, progress?: MonitorConversation["progress"]): Promise<MonitorAnswer> {
     if (line.trim() === "" || line.trim().startsWith("#")) {
       return { text: "", failed: false };
     }
     try {
       const { command, values } = parseLine(line, this.#context.commands);
-      const result = await command.execute(this.#context, values);
+      const conversation = { audience: "people", ...(progress === undefined ? {} : { progress }) } as const;
+      const result = await command.execute({ ...this.#context, conversation }, values);
       return { text: command.print?.(result) ?? "", failed: false };
     } catch (error) {
       return { text: describeError(error), failed: true };
     }
+  }
+
+  /** Gives up what a person waits for: the migration that is under way. */
+  interrupt(): void {
+    void this.#context.machine.migrateCancel();
   }
 
   /** Completions of a line, in the form that `node:readline` wants. */

@@ -69,6 +69,15 @@ export function uriOf({ uri, channels }: Readonly<Record<string, unknown>>): str
   return uriOfAddress(main[0].addr);
 }
 
+/** The URI of a file. @throws {CprError} if its name is one that a URI cannot have. */
+export function fileUri(filename: string, offset: number): string {
+  if (filename.includes(",offset=")) {
+    const problem = `A file name that contains ',offset=' cannot be used: '${filename}'`;
+    throw monitorErrors.ERR_CPR_CHANNELS({ problem });
+  }
+  return `file:${filename}${offset === 0 ? "" : `,offset=${offset}`}`;
+}
+
 function uriOfAddress(address: Address): string {
   const member = (name: string): string => {
     if (address[name] === undefined) {
@@ -77,15 +86,8 @@ function uriOfAddress(address: Address): string {
     return String(address[name]);
   };
   switch (address["transport"]) {
-    case "file": {
-      const filename = member("filename");
-      if (filename.includes(",offset=")) {
-        const problem = `A file name that contains ',offset=' cannot be used: '${filename}'`;
-        throw monitorErrors.ERR_CPR_CHANNELS({ problem });
-      }
-      const offset = Number(address["offset"]);
-      return `file:${filename}${offset === 0 ? "" : `,offset=${offset}`}`;
-    }
+    case "file":
+      return fileUri(member("filename"), Number(address["offset"]));
     case "exec":
       return `exec:${(address["args"] as readonly string[]).map(quoted).join(" ")}`;
     case "rdma":

@@ -64,6 +64,28 @@ export const monitorErrors = defineErrors({
     when: "`migrate` with `resume`: there is no postcopy migration here that could have paused.",
     message: () => "Cannot resume if there is no paused migration",
   }),
+  ERR_CPR_SAVE_COLO: defineError<None>({
+    category: "refused",
+    when: "`cpr-save` while the capability `x-colo` is on.",
+    message: () => "cpr-save does not support x-colo",
+    hint: () => "Switch it off with migrate-set-capabilities.",
+  }),
+  ERR_CPR_SAVE_ENDED: defineError<{ reason: string }>({
+    category: "refused",
+    when: "A checkpoint that `cpr-save` had begun was cancelled.",
+    message: ({ reason }) => `Error while saving VM state: ${reason}`,
+  }),
+  ERR_CPR_LOAD_RUNNING: defineError<None>({
+    category: "refused",
+    when: "`cpr-load` in a VM that runs.",
+    message: () => "cpr-load called for a running VM",
+    hint: () => "Start the VM with -incoming defer.",
+  }),
+  ERR_CPR_LOAD_FOREIGN: defineError<{ filename: string }>({
+    category: "checkpoint",
+    when: "`cpr-load` of a file that is no checkpoint.",
+    message: ({ filename }) => `${filename} is not a vmstate file`,
+  }),
   ERR_CPR_MONITOR_LISTEN: defineError<{ path: string; reason: string }>({
     category: "input",
     when: "A monitor's socket cannot be made.",

@@ -1,6 +1,8 @@
 import { createInterface, type Interface } from "node:readline";
 import type { Readable, Writable } from "node:stream";
 import type { HumanMonitor } from "./human-monitor.ts";
+import type { LineHistory } from "./line-history.ts";
+import { ProgressBar } from "./progress-bar.ts";
 
 /** Where a session reads and writes. */
 export interface SessionStreams {
@@ -8,6 +10,8 @@ export interface SessionStreams {
   readonly output: Writable;
   /** Both ends are a terminal: lines are edited, kept as history and completed. */
   readonly terminal: boolean;
+  /** Where the lines that are typed at a terminal are kept for the next session; nowhere if undefined. */
+  readonly history?: LineHistory;
 }
 
 /**
@@ -19,6 +23,8 @@ export class MonitorSession {
   readonly #monitor: HumanMonitor;
   readonly #output: Writable;
   readonly #interface: Interface;
+  /** Shown on a terminal only. */
+  readonly #progress: ProgressBar | undefined;
   readonly #waiting: string[] = [];
   #busy = false;
   #closed = false;
@@ -35,7 +41,14 @@ export class MonitorSession {
       terminal: streams.terminal,
       prompt: MonitorSession.prompt,
       completer: (line: string) => monitor.complete(line),
+      removeHistoryDuplicates: true,
+      ...(streams.terminal && streams.history !== undefined ? { history: streams.history.read() } : {}),
     });
+    if (streams.terminal) {
+      this.#progress = new ProgressBar(streams.output);
+      this.#interface.on("history", (lines) => streams.history?.write(lines));
+      this.#interface.on("SIGINT", () => this.#interrupt());
+    }
     this.done = new Promise((resolve) => {
       this.#finish = resolve;
     });
@@ -63,13 +76,29 @@ export class MonitorSession {
     this.#interface.close();
   }
 
+  /** Ctrl-C: gives up what is waited for, or the line that is being typed. It does not end the VM, as `quit` does. */
+  #interrupt(): void {
+    if (this.#busy) {
+      this.#monitor.interrupt();
+    } else {
+      this.#output.write("^C\n");
+      this.#interface.write(null, { ctrl: true, name: "e" });
+      this.#interface.write(null, { ctrl: true, name: "u" });
+      this.#interface.prompt();
+    }
+  }
+
   async #work(): Promise<void> {
     if (this.#busy) {
       return;
     }
     this.#busy = true;
     for (let line = this.#waiting.shift(); line !== undefined; line = this.#waiting.shift()) {
-      const { text } = await this.#monitor.execute(line);
+      const progress = this.#progress;
+      const { text } = await this.#monitor.execute(
+        line,
+        progress === undefined ? undefined : (amount) => progress.show(amount),
+      );
       if (text !== "") {
         this.#output.write(`${text}\n`);
       }

@@ -1,4 +1,5 @@
 import { definePlugin, MonitorCommand } from "@cpr/core";
+import { CprLoadCommand, CprSaveCommand } from "./commands/checkpoint.ts";
 import { HelpCommand, InfoCommand, QueryCommandsCommand } from "./commands/help.ts";
 import {
   QueryExecutionCommand,
@@ -38,6 +39,8 @@ export default definePlugin({
   setup(context) {
     for (const command of [
       ContCommand,
+      CprLoadCommand,
+      CprSaveCommand,
       HelpCommand,
       HumanMonitorCommand,
       InfoCommand,

@@ -6,6 +6,8 @@ import plugin from "../src/plugin.ts";
 pluginPackageCompliance(import.meta.url);
 
 const values: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
+  "cpr-load": { filename: "vm.state" },
+  "cpr-save": { filename: "vm.state", mode: "reboot" },
   "human-monitor-command": { "command-line": "info status" },
   migrate: { uri: "file:vm.state" },
   "migrate-incoming": { uri: "file:vm.state" },
@@ -31,6 +33,7 @@ for (const command of commands) {
     name,
     create: () => new command(),
     values: values[name] ?? {},
+    runState: name === "cpr-load" ? "inmigrate" : "running",
     others: commands.filter((other) => other !== command).map((other) => new other()),
   });
 }

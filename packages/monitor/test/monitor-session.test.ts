@@ -1,7 +1,11 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { PassThrough } from "node:stream";
 import { CprError, type MonitorCommand, type VirtualMachine } from "@cpr/core";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished } from "vitest";
 import { HumanMonitor } from "../src/human-monitor.ts";
+import { LineHistory } from "../src/line-history.ts";
 import { MonitorSession } from "../src/monitor-session.ts";
 
 const machine = { name: "test" } as VirtualMachine;
@@ -77,5 +81,77 @@ describe("completion", () => {
     expect(monitor.complete("mi")).toEqual([["migrate"], "mi"]);
     expect(monitor.complete("info s")).toEqual([["info status"], "info s"]);
     expect(monitor.complete("set mo")).toEqual([["mode"], "mo"]);
+  });
+});
+
+/** A terminal of which the test sees what is written, and can type. */
+function terminal(machine: VirtualMachine, commands: readonly MonitorCommand[], history?: LineHistory) {
+  const input = new PassThrough();
+  const output = Object.assign(new PassThrough(), { isTTY: true, columns: 80 });
+  let text = "";
+  output.on("data", (bytes: Buffer) => {
+    text += bytes.toString();
+  });
+  const monitor = new HumanMonitor({ machine, commands });
+  const session = new MonitorSession(monitor, {
+    ...{ input, output, terminal: true },
+    ...(history === undefined ? {} : { history }),
+  });
+  const shows = async (pattern: RegExp): Promise<void> => {
+    while (!pattern.test(text)) await new Promise((resolve) => setTimeout(resolve, 10));
+  };
+  return { input, session, shows, text: () => text };
+}
+
+describe("MonitorSession on a terminal", () => {
+  it("shows a bar with rate and time left while a command takes long, and removes it", async () => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const slow = command("slow", async ({ conversation }) => {
+      conversation.progress?.({ done: 0, total: 1 << 30 });
+      const timer = setInterval(() => conversation.progress?.({ done: 1 << 28, total: 1 << 30 }), 20);
+      await promise;
+      clearInterval(timer);
+      conversation.progress?.(undefined);
+      return "done";
+    });
+    const { input, session, shows } = terminal(machine, [slow]);
+    input.write("slow\r");
+    await shows(/\[#{8}\.{24}\] 25% .*iB\/s, .* left/);
+    resolve();
+    await shows(/done\n/);
+    session.close();
+  });
+
+  it("gives up the migration with Ctrl-C, and a line that is being typed", async () => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const waiting = command("waiting", async () => {
+      await promise;
+      return "given up";
+    });
+    const { input, session, shows } = terminal({ migrateCancel: async () => resolve() } as VirtualMachine, [waiting]);
+    input.write("nonsense\x03waiting\r");
+    await shows(/\^C\n/);
+    await new Promise((done) => setTimeout(done, 20));
+    input.write("\x03");
+    await shows(/given up\n/);
+    session.close();
+  });
+
+  it("keeps the lines that were typed for the next session", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "cpr-history-"));
+    onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+    const path = join(folder, "state", "monitor-history");
+    const echo = command("echo", async () => "answer");
+    const first = terminal(machine, [echo], new LineHistory(path));
+    first.input.write("echo\r");
+    await first.shows(/answer\n/);
+    first.session.close();
+    expect(new LineHistory(path).read()).toEqual(["echo"]);
+    const second = terminal(machine, [echo], new LineHistory(path));
+    second.input.write("\x1b[A\r");
+    await second.shows(/answer\n/);
+    second.session.close();
+    writeFileSync(join(folder, "file"), "");
+    new LineHistory(join(folder, "file", "nowhere")).write(["lost"]);
   });
 });

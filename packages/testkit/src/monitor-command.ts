@@ -13,7 +13,7 @@
  * @packageDocumentation
  */
 import assert from "node:assert/strict";
-import { CprError, isCprError, type MonitorCommand, type MonitorContext } from "@cpr/core";
+import { CprError, isCprError, type MonitorCommand, type MonitorContext, type RunState } from "@cpr/core";
 import { CaseList, type ComplianceCase, registerCases } from "./compliance-case.ts";
 import { FakeVirtualMachine } from "./fakes/fake-virtual-machine.ts";
 
@@ -24,6 +24,8 @@ export interface MonitorCommandFixture {
   create(): MonitorCommand;
   /** Values for its arguments; none by default. */
   readonly values?: Readonly<Record<string, unknown>>;
+  /** The runstate in which it is called; `running` by default. */
+  readonly runState?: RunState;
   /** The commands that there are beside it, for one that tells about them. */
   readonly others?: readonly MonitorCommand[];
 }
@@ -37,6 +39,7 @@ export function monitorCommandCases(fixture: MonitorCommandFixture): readonly Co
   const call = (): { command: MonitorCommand; machine: FakeVirtualMachine; context: MonitorContext } => {
     const command = fixture.create();
     const machine = new FakeVirtualMachine();
+    machine.runState = fixture.runState ?? machine.runState;
     return { command, machine, context: { machine, commands: [command, ...others], conversation } };
   };
   const { words, onlyFor } = fixture.create();

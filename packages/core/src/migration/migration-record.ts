@@ -86,7 +86,7 @@ export class MigrationRecord {
               passes: this.#passes,
             },
           }),
-      ...(this.error === undefined ? {} : { errorDescription: this.error.message }),
+      ...(this.error === undefined ? {} : { errorDescription: this.error.message, error: this.error }),
       ...(this.notices.length === 0 ? {} : { notices: this.notices }),
       blockedReasons,
     };

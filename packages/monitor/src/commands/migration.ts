@@ -30,6 +30,9 @@ const channels: MonitorArgument = {
   summary: "the same as a list of one channel of type main",
 };
 
+/** What a person is told at the end. */
+type MigrationEnd = Pick<MigrationInformation, "status" | "errorDescription">;
+
 /** `migrate` */
 export const MigrateCommand = defineCommand({
   name: "migrate",
@@ -49,7 +52,12 @@ export const MigrateCommand = defineCommand({
     if (conversation.audience === "programs") {
       return undefined;
     }
-    const done = machine.migrationDone();
+    const done = machine.migrationDone().then(
+      ({ status, errorDescription }): MigrationEnd => ({
+        status,
+        ...(errorDescription === undefined ? {} : { errorDescription }),
+      }),
+    );
     if (values["detach"] === true) {
       return Promise.race([done, delay(detachAfterMilliseconds).then(() => undefined)]);
     }
@@ -66,7 +74,7 @@ export const MigrateCommand = defineCommand({
     }
   },
   print: (result) => {
-    const information = result as MigrationInformation | undefined;
+    const information = result as MigrationEnd | undefined;
     if (information === undefined || information.status === "completed") {
       return "";
     }
@@ -125,12 +133,23 @@ export const MigrateIncomingCommand = defineCommand({
   name: "migrate-incoming",
   words: "migrate_incoming",
   summary: "load the VM from a URI; after a start with -incoming defer",
-  arguments: [channels, uri("where from, e.g. file:vm.state")],
+  arguments: [
+    channels,
+    {
+      name: "exit-on-error",
+      type: "boolean",
+      optional: true,
+      onlyFor: "programs",
+      summary: "end the process if the VM cannot be loaded; true if it is left out",
+    },
+    uri("where from, e.g. file:vm.state"),
+  ],
   execute: async ({ machine, conversation }, values) => {
     const from = uriOf(values);
-    const streams =
-      conversation.audience === "programs" && (await machine.planMigration(from)).transport?.supports.stores === false;
-    const loaded = machine.migrateIncoming(from);
+    const forPrograms = conversation.audience === "programs";
+    const streams = forPrograms && (await machine.planMigration(from)).transport?.supports.stores === false;
+    // As in QEMU, a person who has mistyped may try again, and a program has to say that it will.
+    const loaded = machine.migrateIncoming(from, { exitOnError: forPrograms && values["exit-on-error"] !== false });
     if (streams) {
       // The other side begins when this one is told to listen, often by the same program: what comes of it is in
       // `query-migrate` and in events.

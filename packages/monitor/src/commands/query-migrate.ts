@@ -1,5 +1,6 @@
-import type { MigrationForecast, MigrationInformation } from "@cpr/core";
+import { isCprError, type MigrationForecast, type MigrationInformation } from "@cpr/core";
 import { defineCommand } from "../define-command.ts";
+import { errorMember, type QmpError } from "../qmp/qmp-messages.ts";
 
 /** Bytes of a page, which is what RAM is counted in. */
 const pageSize = 4096;
@@ -14,11 +15,13 @@ interface MigrationAnswer {
   readonly "error-desc"?: string;
   readonly "blocked-reasons"?: readonly string[];
   readonly "x-notices"?: readonly string[];
+  /** Code, category, hint and details of the error. */
+  readonly "x-error"?: QmpError["cpr"];
 }
 
 /** Makes QEMU's members of what is known about a migration. Times are whole milliseconds. */
 function answerOf(information: MigrationInformation, multifd: boolean): MigrationAnswer {
-  const { status, totalTime, setupTime, downtime, ram, errorDescription, notices, blockedReasons } = information;
+  const { status, totalTime, setupTime, downtime, ram, errorDescription, error, notices, blockedReasons } = information;
   const blocked = blockedReasons.length === 0 ? {} : { "blocked-reasons": blockedReasons };
   if (status === "none") {
     return blocked;
@@ -31,6 +34,7 @@ function answerOf(information: MigrationInformation, multifd: boolean): Migratio
     ...time("downtime", downtime),
     ...(ram === undefined ? {} : { ram: ramAnswer(ram, (totalTime ?? 0) - (setupTime ?? 0), multifd) }),
     ...(errorDescription === undefined ? {} : { "error-desc": errorDescription }),
+    ...(isCprError(error) ? { "x-error": errorMember(error).cpr } : {}),
     ...blocked,
     ...(notices === undefined ? {} : { "x-notices": notices }),
   };
@@ -120,12 +124,13 @@ export const QueryMigratePlanCommand = defineCommand({
   arguments: [{ name: "uri", type: "string", rest: true, summary: "where to, e.g. file:vm.state" }],
   execute: async ({ machine }, values) => machine.planMigration(String(values["uri"])),
   print: (result) => {
-    const { mode, refusals, ram, copied } = result as MigrationForecast;
+    const { mode, refusals, ram, copied, free } = result as MigrationForecast;
     return [
       `mode: ${mode}`,
       ...refusals.flatMap(({ message, hint }) => [`refused: ${message}`, ...(hint === undefined ? [] : [`  ${hint}`])]),
       ...ram.map(({ reason }) => `ram: ${reason}`),
       `ram to copy: at most ${Math.ceil(copied / 1024)} kbytes`,
+      ...(free === undefined ? [] : [`free space: ${Math.floor(free / 1024)} kbytes`]),
     ].join("\n");
   },
 });

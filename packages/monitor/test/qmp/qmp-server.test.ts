@@ -319,7 +319,7 @@ describe("structured arguments", () => {
       ["setCapabilities", [{ capability: "events", state: true }]],
       ["setParameters", { mode: "cpr-reboot", "max-bandwidth": 1000 }],
       ["migrate", "file:vm.state,offset=4096"],
-      ["migrateIncoming", "file:vm.state"],
+      ["migrateIncoming", "file:vm.state", { exitOnError: true }],
     ]);
   });
 });
