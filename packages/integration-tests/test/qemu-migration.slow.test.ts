@@ -1,0 +1,227 @@
+import { execFile } from "node:child_process";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { describe, expect, it } from "vitest";
+import { DebianArchiveError } from "../../../tools/debian-archive.ts";
+import { qemuSourceFile } from "../../../tools/qemu-source.ts";
+import { QmpProcess } from "./qmp-process.ts";
+import { scratchFolder } from "./scratch.ts";
+
+// QEMU's test cases of migrations that do not go through a file (tests/qtest/migration/), by their names.
+
+const run = promisify(execFile);
+
+/** Two processes with private RAM, of which the second waits, and a guest in the first. */
+async function pair(
+  options: readonly string[] = [],
+  targetOptions: readonly string[] = options,
+): Promise<{ source: QmpProcess; target: QmpProcess; folder: string; uri: string }> {
+  const folder = scratchFolder();
+  const source = await QmpProcess.start({ folder, name: "source", options });
+  const target = await QmpProcess.start({
+    folder,
+    name: "target",
+    options: [...targetOptions, "-incoming", "defer"],
+  });
+  return { source, target, folder, uri: `unix:${join(folder, "migsocket")}` };
+}
+
+/** Moves the guest between two live processes. The target listens a moment after it has answered. */
+async function migrate(source: QmpProcess, target: QmpProcess, uri: string): Promise<void> {
+  await target.execute("migrate-incoming", { uri });
+  await connectAndMigrate(source, uri);
+  await source.untilMigration("completed");
+}
+
+async function connectAndMigrate(source: QmpProcess, uri: string): Promise<void> {
+  await expect
+    .poll(() => source.execute("migrate", { uri }).then(() => "begun", String), { timeout: 20_000 })
+    .toBe("begun");
+}
+
+describe("/migration/precopy/unix/suspend", () => {
+  it.each([
+    ["live", false],
+    ["notlive", true],
+  ])("%s", async (_, stopped) => {
+    const { source, target, uri } = await pair(["-append", "suspend"]);
+    await source.until("SUSPEND");
+    expect(await source.status()).toEqual({ running: false, status: "suspended" });
+    if (stopped) {
+      await source.execute("stop");
+      await source.until("STOP");
+      expect((await source.status()).status).toBe("paused");
+    }
+    await migrate(source, target, uri);
+    await target.untilMigration("completed");
+    if (stopped) {
+      expect((await target.status()).status).toBe("paused");
+      await target.execute("cont");
+    }
+    await target.until("RESUME");
+    expect((await target.status()).status).toBe("suspended");
+    // Only a suspended guest can be woken.
+    await expect(source.execute("system_wakeup")).rejects.toThrow("Unable to wake up: guest is not in suspended state");
+    await target.execute("system_wakeup");
+    await target.until("WAKEUP");
+    expect(await target.status()).toEqual({ running: true, status: "running" });
+    await target.untilPrinted("B");
+  });
+});
+
+it("/migration/analyze-script", async ({ skip }) => {
+  const script = await qemuSourceFile("scripts/analyze-migration.py").catch((error: unknown) => {
+    if (error instanceof DebianArchiveError) return skip(error.message);
+    throw error;
+  });
+  const folder = scratchFolder();
+  const file = join(folder, "migfile");
+  const options = ["-uuid", "11111111-1111-1111-1111-111111111111"];
+  const source = await QmpProcess.start({ folder, name: "source", options });
+  await source.setCapabilities("validate-uuid", "x-ignore-shared");
+  await source.untilPrinted("B");
+  await source.execute("migrate", { uri: `exec:cat > ${file}` });
+  await source.untilMigration("completed");
+  const { stdout } = await run("python3", [script, "-f", file], { maxBuffer: 1 << 26 });
+  expect(stdout).toContain('"globalstate (');
+});
+
+it("/migration/bad_dest", async () => {
+  const folder = scratchFolder();
+  const source = await QmpProcess.start({ folder, name: "source" });
+  await expect(source.execute("migrate", { uri: "tcp:127.0.0.1:1" })).rejects.toThrow("Connection refused");
+  expect((await source.migration()).status).toBe("failed");
+  expect(await source.status()).toEqual({ running: true, status: "running" });
+});
+
+describe("/migration/validate_uuid", () => {
+  const one = ["-uuid", "11111111-1111-1111-1111-111111111111"];
+
+  it.each([
+    ["", one, one],
+    ["_src_not_set", [], one],
+    ["_dst_not_set", one, []],
+  ])("%s", async (_, sourceOptions, targetOptions) => {
+    const { source, target, uri } = await pair(sourceOptions, targetOptions);
+    await source.setCapabilities("validate-uuid");
+    await target.setCapabilities("validate-uuid");
+    await migrate(source, target, uri);
+    await target.untilMigration("completed");
+    await target.untilPrinted("B");
+  });
+});
+
+describe("/migration/validate_uri/channels", () => {
+  const channels = [{ "channel-type": "main", addr: { transport: "file", filename: "/nowhere/file", offset: 0 } }];
+
+  it.each([
+    ["both_set", { uri: "file:/nowhere/file", channels }],
+    ["none_set", {}],
+  ])("%s", async (_, values) => {
+    const source = await QmpProcess.start({ folder: scratchFolder(), name: "source" });
+    await expect(source.execute("migrate", values)).rejects.toThrow("need either 'uri' or 'channels' argument");
+    expect((await source.status()).running).toBe(true);
+    const waiting = await QmpProcess.start({
+      folder: scratchFolder(),
+      name: "target",
+      options: ["-incoming", "defer"],
+    });
+    await expect(waiting.execute("migrate-incoming", values)).rejects.toThrow(
+      "need either 'uri' or 'channels' argument",
+    );
+    expect((await waiting.status()).status).toBe("inmigrate");
+  });
+});
+
+describe("/migration/cancel/src/after", () => {
+  /** A migration that takes seconds, to `status`; and what follows from a cancellation then. */
+  const cases: readonly {
+    readonly status: string;
+    /** Waits until the migration that begins with `uri` is there. */
+    readonly reach?: (source: QmpProcess, uri: string) => Promise<void>;
+    readonly after: string | undefined;
+  }[] = [
+    { status: "none", after: undefined },
+    { status: "setup", reach: (source, uri) => slowly(source, uri, "setup"), after: "cancelled" },
+    { status: "active", reach: (source, uri) => slowly(source, uri, "active"), after: "cancelled" },
+    {
+      status: "cancelling",
+      reach: async (source, uri) => {
+        await slowly(source, uri, "active");
+        await source.execute("migrate_cancel");
+      },
+      after: "cancelled",
+    },
+    {
+      status: "cancelled",
+      reach: async (source, uri) => {
+        await slowly(source, uri, "active");
+        await source.execute("migrate_cancel");
+        await source.untilMigration("cancelled");
+      },
+      after: "cancelled",
+    },
+    {
+      status: "completed",
+      reach: async (source, uri) => {
+        await source.execute("migrate", { uri });
+        await source.untilMigration("completed");
+      },
+      after: "completed",
+    },
+    {
+      status: "failed",
+      reach: async (source) => {
+        await source.execute("migrate", { uri: "exec:cat > /dev/null; exit 7" });
+        await source.untilMigration("failed");
+      },
+      after: "failed",
+    },
+    {
+      status: "pre-switchover",
+      reach: async (source, uri) => {
+        await source.setCapabilities("pause-before-switchover");
+        await source.execute("migrate", { uri });
+        await source.untilMigration("pre-switchover");
+      },
+      after: "cancelled",
+    },
+  ];
+
+  /** Begins a migration that would take a minute, and waits for the event that tells of a status. */
+  async function slowly(source: QmpProcess, uri: string, status: string): Promise<void> {
+    await source.setParameters({ "max-bandwidth": 256 * 1024 });
+    await source.execute("migrate", { uri });
+    await source.until(`MIGRATION ${status}`);
+  }
+
+  it.each(cases)("$status", async ({ reach, after }) => {
+    const folder = scratchFolder();
+    const uri = `file:${join(folder, "migfile")}`;
+    const source = await QmpProcess.start({ folder, name: "source" });
+    await source.untilPrinted("B");
+    await reach?.(source, uri);
+    await source.execute("migrate_cancel");
+    await source.execute("migrate_cancel");
+    if (after !== undefined) await source.untilMigration(after);
+    await source.execute("migrate_cancel");
+    expect((await source.migration()).status).toBe(after);
+    if (after === "completed") {
+      expect((await source.status()).status).toBe("postmigrate");
+      await source.execute("cont");
+    }
+    expect(await source.status()).toEqual({ running: true, status: "running" });
+    await source.untilPrinted("B");
+
+    // A later migration works.
+    await source.execute("migrate-set-capabilities", {
+      capabilities: [{ capability: "pause-before-switchover", state: false }],
+    });
+    await source.setParameters({ "max-bandwidth": 0 });
+    await source.execute("migrate", { uri });
+    await source.untilMigration("completed");
+    const target = await QmpProcess.start({ folder, name: "target", options: ["-incoming", "defer"] });
+    await target.execute("migrate-incoming", { uri });
+    await target.untilPrinted("B");
+  });
+});
