@@ -32,6 +32,13 @@ export type DeviceCheckpoint =
       readonly reason?: string;
     };
 
+/** A file of the host that a device's state depends on and that is no part of a checkpoint, e.g. the image of a disk. */
+export interface HostFile {
+  /** Unique in the machine, the same in every process that runs it, without a comma; e.g. `disk0`. */
+  readonly id: string;
+  readonly path: string;
+}
+
 /** A device of the machine. The bus calls it through the ranges that it claimed when it was created. */
 export interface Device {
   /** Unique in the machine, the same in every process that runs it, e.g. `com1`. */
@@ -39,6 +46,12 @@ export interface Device {
   /** Puts the device in its power-on state. Timers are disarmed, interrupt lines released. */
   reset(): void;
   readonly checkpoint: DeviceCheckpoint;
+  /**
+   * Files that must not change from the time when the VM is saved until it is loaded. Size, time of modification and
+   * inode are in the checkpoint, and a load with others is refused, unless the user accepts the change. By the end of
+   * {@link pause} all that the guest has written is in them.
+   */
+  readonly hostFiles?: readonly HostFile[];
   /** Called after the vCPUs have stopped: finish what is under way; accept new work, start none. */
   pause?(): Promise<void>;
   /** Called before the vCPUs start. */

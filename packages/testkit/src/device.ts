@@ -155,6 +155,19 @@ export function deviceCases(fixture: DeviceFixture): readonly ComplianceCase[] {
       makeDisturbed();
       assert.deepEqual(observe(bystander), before);
     })
+    .addIf(make().device.hostFiles !== undefined, "names each file of the host once, and always alike", () => {
+      const { device, context } = makeDisturbed();
+      const { hostFiles = [] } = device;
+      const ids = hostFiles.map(({ id }) => id);
+      assert.deepEqual([...new Set(ids)], ids, "an id is there twice");
+      for (const { id, path } of hostFiles) {
+        assert.match(id, /^[^,]+$/, "an id without a comma");
+        assert.notEqual(path, "");
+      }
+      accessEverything(context);
+      device.reset();
+      assert.deepEqual(device.hostFiles, hostFiles);
+    })
     .add("can be closed", () => {
       const { device } = makeDisturbed();
       device.close?.();

@@ -29,6 +29,17 @@ deviceCompliance({
 });
 
 deviceCompliance({
+  name: "with a file",
+  create: (context) => ({
+    id: context.id,
+    hostFiles: [{ id: "disk0", path: "/vm/disk.img" }],
+    reset: () => undefined,
+    checkpoint: { kind: "stateless" },
+  }),
+  disturb: () => undefined,
+});
+
+deviceCompliance({
   name: "blocked",
   create: (context) => ({
     id: context.id,
@@ -63,6 +74,25 @@ const broken: Record<
       "still resets after the guest has written everywhere",
       "is after a reset as it was when it was made",
     ],
+  },
+  "names a file twice": {
+    device: class extends Ticker {
+      readonly hostFiles = [
+        { id: "disk0", path: "/vm/disk.img" },
+        { id: "disk0", path: "/vm/other.img" },
+      ];
+    },
+    noticedBy: ["names each file of the host once, and always alike"],
+  },
+  "forgets its file when it is reset": {
+    device: class extends Ticker {
+      hostFiles = [{ id: "disk0", path: "/vm/disk.img" }];
+      override reset() {
+        super.reset();
+        this.hostFiles = [];
+      }
+    },
+    noticedBy: ["names each file of the host once, and always alike"],
   },
   "cannot be closed": {
     device: class extends Ticker {

@@ -144,6 +144,19 @@ export const migrationErrors = defineErrors({
     message: ({ path, reason }) => `Could not write '${path}': ${reason}`,
     hint: ({ id }) => `It stands beside the file of memory object '${id}'; its folder must be writable.`,
   }),
+  ERR_CPR_HOST_FILE: defineError<{ id: string; path: string; reason: string }>({
+    category: "host",
+    when: "A file that the state of a device depends on cannot be looked at when the VM is saved or loaded.",
+    message: ({ id, path, reason }) => `Could not look at '${path}' (${id}): ${reason}`,
+  }),
+  ERR_CPR_HOST_FILE_CHANGED: defineError<{ id: string; path: string; changes: readonly string[] }>({
+    category: "checkpoint",
+    when: "A file that the state of a device depends on is not what it was when the VM was saved.",
+    message: ({ id, path, changes }) =>
+      `'${path}' (${id}) has changed since the checkpoint was written: ${changes.join("; ")}`,
+    hint: ({ id }) =>
+      `The guest may damage it. If it is right as it is, say so: \`migrate_set_parameter x-accept-changed-files ${id}\``,
+  }),
   ERR_CPR_RAM_MOVED_ON: defineError<{ id: string; location: string }>({
     category: "checkpoint",
     when: "RAM in place is not what it was when the checkpoint was written: the VM has run since, or it is another VM's.",

@@ -1,5 +1,5 @@
 import type { ExecutionEvent } from "../backend.ts";
-import type { MachineRequest } from "../device.ts";
+import type { HostFile, MachineRequest } from "../device.ts";
 import type { SerializedError } from "../errors.ts";
 import type { RamRegion } from "../guest-memory.ts";
 import type { MachineOptions } from "../machine.ts";
@@ -21,6 +21,8 @@ export interface DeviceDescription {
   readonly checkpoint: "state" | "stateless" | "blocked";
   /** For one that is blocked: in which migration modes, and why. */
   readonly blocked?: MigrationBlock;
+  /** Files of the host that its state depends on. */
+  readonly hostFiles: readonly HostFile[];
 }
 
 /** What was built. */

@@ -362,12 +362,18 @@ function checkIds(devices: readonly Device[]): void {
     }
     seen.add(id);
   }
+  const files = devices.flatMap(({ hostFiles = [] }) => hostFiles.map(({ id }) => id));
+  const wrong = files.find((id, index) => files.indexOf(id) !== index || id === "" || id.includes(","));
+  if (wrong !== undefined) {
+    throw new TypeError(`'${wrong}' is not a possible id of a host file, or there are two of it`);
+  }
 }
 
-function describeDevice({ id, checkpoint }: Device): DeviceDescription {
+function describeDevice({ id, checkpoint, hostFiles = [] }: Device): DeviceDescription {
+  const description = { id, checkpoint: checkpoint.kind, hostFiles: hostFiles.map((file) => ({ ...file })) };
   if (checkpoint.kind !== "blocked") {
-    return { id, checkpoint: checkpoint.kind };
+    return description;
   }
-  const { kind, modes, reason = `State blocked by non-migratable device '${id}'` } = checkpoint;
-  return { id, checkpoint: kind, blocked: { modes, reason } };
+  const { modes, reason = `State blocked by non-migratable device '${id}'` } = checkpoint;
+  return { ...description, blocked: { modes, reason } };
 }

@@ -12,6 +12,7 @@ import type { RamBlockEntry, RamVisitor } from "../stream/ram-section.ts";
 import type { TransportSource } from "../transport.ts";
 import type { RamBlock } from "../vm/guest-ram.ts";
 import { capabilityDefinitions } from "./capabilities.ts";
+import { checkFiles, hostFilesOf } from "./host-files.ts";
 import type { MigrationRecord } from "./migration-record.ts";
 import { type Phase, untilAborted } from "./phase.ts";
 import { incomingRefusals, type MigrationIntent, refuse } from "./preflight.ts";
@@ -42,6 +43,7 @@ export const incomingPhases: readonly Phase<IncomingMigration>[] = [
   { name: "Open the place that the URI names", status: "setup", run: openSource, undo: closeSourceQuietly },
   { name: "Read the stream and check all of it", status: "active", run: readStream, undo: clearRam },
   { name: "Check that RAM in place belongs to this checkpoint", run: checkBinding },
+  { name: "Check that the files of the host are the same that devices depend on", run: checkHostFiles },
   { name: "Check the states of vCPUs and devices", run: checkStates },
   { name: "Copy RAM from the stream", run: copyRam, undo: clearRam },
   { name: "Put vCPUs and devices in their states", run: putStates },
@@ -209,6 +211,11 @@ async function checkBinding({ subject, checkpoint, mode, capabilities }: Incomin
       throw migrationErrors.ERR_CPR_RAM_MOVED_ON({ id, location });
     }
   }
+}
+
+async function checkHostFiles({ subject, checkpoint, acceptedFiles, signal }: IncomingMigration): Promise<void> {
+  const { files = [] } = (checkpoint as Checkpoint).facts;
+  await untilAborted(checkFiles(hostFilesOf(subject), files, acceptedFiles), signal);
 }
 
 async function checkStates({ subject, sections, signal }: IncomingMigration): Promise<void> {

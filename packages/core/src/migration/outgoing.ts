@@ -7,6 +7,7 @@ import type { TransportSink } from "../transport.ts";
 import type { RamBlock } from "../vm/guest-ram.ts";
 import { capabilityDefinitions } from "./capabilities.ts";
 import { newGeneration } from "./generation.ts";
+import { hostFilesOf, observeFiles } from "./host-files.ts";
 import type { MigrationRecord } from "./migration-record.ts";
 import { type Phase, untilAborted } from "./phase.ts";
 import { type OutgoingIntent, outgoingRefusals, refuse } from "./preflight.ts";
@@ -51,6 +52,11 @@ export const outgoingPhases: readonly Phase<OutgoingMigration>[] = [
     run: waitForContinue,
   },
   { name: "Take the states of vCPUs and devices", status: "device", run: takeStates },
+  {
+    name: "Note what the files of the host are like that devices depend on",
+    needed: ({ subject }) => hostFilesOf(subject).length > 0,
+    run: noteFiles,
+  },
   { name: "Write the states", run: writeStates },
   { name: "Bind the RAM that stays in place to this checkpoint", run: bindRam, undo: unbindRam },
   { name: "Make the checkpoint durable and visible", run: commit },
@@ -146,6 +152,11 @@ async function takeStates(migration: OutgoingMigration): Promise<void> {
   const globalSection = { id: globalStateName, instance: 0, ...encodeGlobalState(before as SavedRunState) };
   const sections = await untilAborted(subject.control.save(), signal);
   migration.sections = [globalSection, ...sections];
+}
+
+async function noteFiles(migration: OutgoingMigration): Promise<void> {
+  const files = await untilAborted(observeFiles(hostFilesOf(migration.subject)), migration.signal);
+  migration.facts = { ...(migration.facts as CheckpointFacts), files };
 }
 
 async function writeStates({ writer, sections, facts }: OutgoingMigration): Promise<void> {

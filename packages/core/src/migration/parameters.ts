@@ -39,7 +39,7 @@ const percentage = (initial: number): ParameterDefinition => ({
 /** All migration modes that QEMU has, whether they are installed here or not. */
 export const qemuModes: readonly string[] = ["normal", "cpr-reboot", "cpr-transfer", "cpr-exec"];
 
-/** All parameters that QEMU has, in its order, and one of ours behind them. `mode` takes the names of the installed migration modes. */
+/** All parameters that QEMU has, in its order, and ours behind them. `mode` takes the names of the installed migration modes. */
 export const parameterDefinitions: Readonly<Record<string, ParameterDefinition>> = {
   "announce-initial": integer(50, 0, 100_000),
   "announce-max": integer(550, 0, 100_000),
@@ -80,6 +80,8 @@ export const parameterDefinitions: Readonly<Record<string, ParameterDefinition>>
   "zero-page-detection": { initial: "legacy", supported: false, words: ["none", "legacy", "multifd"] },
   "direct-io": { initial: false, supported: true },
   "cpr-exec-command": { initial: "", supported: false },
+  // Ids of host files, with commas between them, that may have changed since the VM was saved.
+  "x-accept-changed-files": { initial: "", supported: true },
   // Whether the guest's clocks stand still while it is in a checkpoint, or are moved ahead when it is loaded.
   "x-guest-time": { initial: "still", supported: true, words: ["still", "advance"] },
 };

@@ -32,6 +32,8 @@ export interface EffectiveSettings {
   readonly channels: ChannelSettings;
   /** How time passes for the guest until it is loaded. */
   readonly guestTime: GuestTime;
+  /** Ids of host files that may have changed since the VM was saved. */
+  readonly acceptedFiles: readonly string[];
 }
 
 /** The capabilities and parameters of one VM. */
@@ -65,6 +67,7 @@ export class StoredSettings implements MigrationSettings {
         direct: multifd && capabilities.has("mapped-ram") && this.#parameters.get("direct-io") === true,
       },
       guestTime: this.#parameters.get("x-guest-time") as GuestTime,
+      acceptedFiles: (this.#parameters.get("x-accept-changed-files") as string).split(",").filter((id) => id !== ""),
     };
   }
 

@@ -22,6 +22,18 @@ export interface RamFacts {
   readonly bound: boolean;
 }
 
+/** What a file of the host was like that a device's state depends on. */
+export interface FileFacts {
+  readonly id: string;
+  readonly path: string;
+  /** Bytes. */
+  readonly size: number;
+  /** Time of the last modification: nanoseconds since 1970, decimal. */
+  readonly modified: string;
+  /** Decimal. */
+  readonly inode: string;
+}
+
 /** What a checkpoint tells about itself beyond QEMU's format: the key `cpr` of the vmdescription. */
 export interface CheckpointFacts {
   /** Version of these facts. */
@@ -31,6 +43,8 @@ export interface CheckpointFacts {
   readonly generation: string;
   readonly processor: { readonly model: string; readonly count: number };
   readonly ram: readonly RamFacts[];
+  /** Undefined if no device depends on files. */
+  readonly files?: readonly FileFacts[];
 }
 
 export const factsFormat = 1;
@@ -105,7 +119,7 @@ function parseFacts(value: unknown, fail: (problem: string) => Error): Checkpoin
   if (!isRecord(value)) {
     throw fail("lacks the key 'cpr': the stream is not of this program");
   }
-  const { format, mode, generation, processor, ram } = value;
+  const { format, mode, generation, processor, ram, files } = value;
   if (typeof format !== "number") {
     throw fail("lacks 'cpr.format'");
   }
@@ -143,7 +157,27 @@ function parseFacts(value: unknown, fail: (problem: string) => Error): Checkpoin
       }
       return { id, size, inPlace, bound };
     }),
+    ...(files === undefined ? {} : { files: parseFiles(files, fail) }),
   };
+}
+
+function parseFiles(value: unknown, fail: (problem: string) => Error): readonly FileFacts[] {
+  if (!Array.isArray(value)) {
+    throw fail("has a malformed 'cpr.files'");
+  }
+  return value.map((file: unknown): FileFacts => {
+    const { id, path, size, modified, inode } = isRecord(file) ? file : {};
+    if (
+      typeof id !== "string" ||
+      typeof path !== "string" ||
+      typeof size !== "number" ||
+      typeof modified !== "string" ||
+      typeof inode !== "string"
+    ) {
+      throw fail("has a malformed 'cpr.files'");
+    }
+    return { id, path, size, modified, inode };
+  });
 }
 
 /** Bytes that the state of a described device takes in the stream. */

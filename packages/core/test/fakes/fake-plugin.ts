@@ -18,6 +18,7 @@ import {
   defineState,
   type Execution,
   type ExecutionContext,
+  type HostFile,
   type Machine,
   type MachineContext,
   MachineModel,
@@ -155,6 +156,7 @@ export const echoState = defineState("echo", 1, { received: u32, last: u32 });
 class EchoDevice implements Device {
   readonly id: string;
   readonly checkpoint: Device["checkpoint"];
+  readonly hostFiles: readonly HostFile[];
   readonly #context: DeviceContext;
   #received = 0;
   #last = 0;
@@ -163,6 +165,12 @@ class EchoDevice implements Device {
     this.#context = context;
     this.id = context.id;
     const { properties } = context;
+    this.hostFiles = String(properties["files"] ?? "")
+      .split(",")
+      .flatMap((path, index) => (path === "" ? [] : [{ id: `disk${index}`, path }]));
+    if (properties["sameFile"] !== undefined) {
+      this.hostFiles = [...this.hostFiles, ...this.hostFiles];
+    }
     this.checkpoint =
       properties["blocks"] === undefined
         ? {
@@ -264,7 +272,7 @@ export class FakeMachineModel implements MachineModel {
       interrupt: () => ({ set: () => undefined }),
       request: (request) => context.request(request),
       characterDevice: (id) => context.characterDevice(id),
-      properties: options.commandLine?.startsWith("blocks=") === true ? { blocks: options.commandLine.slice(7) } : {},
+      properties: Object.fromEntries((options.commandLine ?? "").split(" ").map((word) => word.split("="))),
     });
     return {
       devices: [echo],
