@@ -110,6 +110,8 @@ export interface Transport {
   /** The part of the URI before the colon; the key under `provides`. */
   readonly scheme: string;
   readonly supports: TransportSupports;
+  /** A URI that can be written at any time and keeps nothing, for rehearsals. */
+  readonly nowhere?: string;
   /**
    * Looks at the place that a URI names; opens and changes nothing. Called before anything else is judged.
    *

@@ -208,6 +208,13 @@ export function transportCases(fixture: TransportFixture): readonly ComplianceCa
         await transport.examine?.(transportUri(fixture.unusable.outgoing));
       }),
     )
+    .add("takes a stream to nowhere, if it has such a place, any number of times", async () => {
+      const transport = fixture.create();
+      for (let time = 0; transport.nowhere !== undefined && time < 2; time += 1) {
+        assert.equal(transportUri(transport.nowhere).scheme, scheme);
+        await sendSomething(transport, transport.nowhere);
+      }
+    })
     .add("refuses a URI with nothing after the colon, and tells it", async () => {
       const transport = fixture.create();
       const uri = `${scheme}:`;

@@ -18,6 +18,7 @@ import { parseFileUri } from "./file-uri.ts";
 export class FileTransport implements Transport {
   readonly scheme = "file";
   readonly supports = { stores: true, seekable: true, parallel: true, passesDescriptors: false } as const;
+  readonly nowhere = "file:/dev/null";
 
   async examine(uri: TransportUri): Promise<PlaceReport> {
     const { path } = parseFileUri(uri);

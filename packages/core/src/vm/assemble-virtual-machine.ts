@@ -4,6 +4,7 @@ import type { Kernel } from "../kernel.ts";
 import { MachineModel, type MachineOptions } from "../machine.ts";
 import type { MemoryObjectOptions } from "../memory-provider.ts";
 import { loadAhead } from "../migration/load-ahead.ts";
+import { rehearseSave } from "../migration/rehearsal.ts";
 import { MigrationBlocker } from "../migration-blocker.ts";
 import type { VirtualMachine } from "../virtual-machine.ts";
 import type { VirtualMachineConfiguration } from "../virtual-machine-configuration.ts";
@@ -71,6 +72,12 @@ export async function assembleVirtualMachine(
   if (configuration.migration !== undefined) {
     machine.settings.configure(configuration.migration);
   }
+  const running = new Promise<void>((resolve) => {
+    machine.on(({ event }) => {
+      if (event === "RESUME") setImmediate(resolve);
+    });
+  });
+  rehearseSave({ kernel, subject: machine, settings: machine.settings, idle: running }).catch(() => undefined);
   if (incoming === undefined) {
     // RAM that was left in place for a checkpoint is about to be overwritten.
     await ram.unbind();

@@ -101,6 +101,11 @@ export class GuestRam {
     return this.blocks.find(({ backing }) => backing.pageFunctions !== undefined)?.backing.pageFunctions;
   }
 
+  /** The same without any block in it: what is done with it has no effect. */
+  empty(): GuestRam {
+    return new GuestRam(this.#kernel, this.#backend, this.allocation, [], []);
+  }
+
   /** All RAM as devices see it. */
   memory(): GuestMemory {
     return new GuestMemory(this.allocation.bytes, this.regions);

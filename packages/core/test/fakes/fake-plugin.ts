@@ -392,6 +392,9 @@ export const transportFaults: {
   failClose?: boolean;
 } = {};
 
+/** Streams that were sent to nowhere, for tests. */
+export const rehearsals: Uint8Array[] = [];
+
 class StoreTransport implements Transport {
   readonly scheme: string = "store";
   readonly supports: Transport["supports"] = {
@@ -400,6 +403,10 @@ class StoreTransport implements Transport {
     parallel: false,
     passesDescriptors: false,
   };
+
+  get nowhere(): string {
+    return `${this.scheme}:nowhere`;
+  }
 
   async examine({ rest, text: uri }: TransportUri): Promise<PlaceReport> {
     if (rest.includes(" ")) {
@@ -429,7 +436,9 @@ class StoreTransport implements Transport {
         if (transportFaults.failCommit === true) {
           throw new CprError("ERR_CPR_FAKE_COMMIT", "host", "Input/output error");
         }
-        streams.set(uri.rest, new Uint8Array(Buffer.concat(pieces)));
+        const stream = new Uint8Array(Buffer.concat(pieces));
+        if (uri.rest === "nowhere") rehearsals.push(stream);
+        else streams.set(uri.rest, stream);
       },
       abort: async () => undefined,
     };
