@@ -12,6 +12,15 @@ interface Addon {
   madvise(view: Uint8Array, advice: number): number;
   msync(view: Uint8Array, flags: number): number;
   flushCache(view: Uint8Array): number;
+  scanPagemap(
+    descriptor: number,
+    view: Uint8Array,
+    offset: number,
+    pairs: Float64Array,
+    all: number,
+    inverted: number,
+    any: number,
+  ): number;
   memfdCreate(name: string, flags: number): number;
   fallocate(descriptor: number, mode: number, offset: number, length: number): number;
   lseek(descriptor: number, offset: number, whence: number): number;

@@ -19,4 +19,4 @@ export * from "./mapped-memory.ts";
 export * from "./memory-map.ts";
 export { pageFunctionsUrl } from "./page-functions-url.ts";
 export * from "./reason.ts";
-export * from "./touched-ranges.ts";
+export { touchedRangesOf } from "./touched-ranges.ts";

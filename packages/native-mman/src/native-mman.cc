@@ -4,9 +4,12 @@
 
 #include <emmintrin.h>
 #include <fcntl.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdint>
 #include <map>
@@ -169,6 +172,56 @@ Napi::Value flushCache(const Napi::CallbackInfo& info) {
   return result(info, 0);
 }
 
+// Of Linux 6.7 and later (linux/fs.h; Linux Documentation/admin-guide/mm/pagemap.rst), which headers may not have yet.
+struct PageRegion {
+  std::uint64_t start;
+  std::uint64_t end;
+  std::uint64_t categories;
+};
+struct ScanArgument {
+  std::uint64_t size;
+  std::uint64_t flags;
+  std::uint64_t start;
+  std::uint64_t end;
+  std::uint64_t walkEnd;
+  std::uint64_t regions;
+  std::uint64_t regionCount;
+  std::uint64_t maximumPages;
+  std::uint64_t invertedCategories;
+  std::uint64_t allCategories;
+  std::uint64_t anyCategories;
+  std::uint64_t returnedCategories;
+};
+constexpr unsigned long pagemapScan = _IOWR('f', 16, ScanArgument);
+
+// scanPagemap(descriptor, view, offset, pairs, all, inverted, any): ioctl(2) PAGEMAP_SCAN of the pages of a view from a byte offset on.
+// Puts the offsets at which regions begin and end into a Float64Array, by turns, and gives how many regions there are; they go on behind
+// the last of them if as many fit. Or a negated errno.
+Napi::Value scanPagemap(const Napi::CallbackInfo& info) {
+  const Span target = pagesOf(info[1]);
+  // SAFETY: the pointer is only looked at as a number, here and by the kernel, which reads none of the memory.
+  const auto address = reinterpret_cast<std::uint64_t>(target.data);
+  std::array<PageRegion, 512> regions;
+  auto pairs = info[3].As<Napi::Float64Array>();
+  ScanArgument argument = {};
+  argument.size = sizeof argument;
+  argument.start = address + static_cast<std::uint64_t>(offsetOf(info, 2));
+  argument.end = address + target.length;
+  argument.regions = reinterpret_cast<std::uint64_t>(regions.data());
+  argument.regionCount = std::min(regions.size(), pairs.ElementLength() / 2);
+  argument.allCategories = info[4].As<Napi::Number>().Uint32Value();
+  argument.invertedCategories = info[5].As<Napi::Number>().Uint32Value();
+  argument.anyCategories = info[6].As<Napi::Number>().Uint32Value();
+  // SAFETY: the kernel writes to the argument and to as many regions as it is told that there are; both live until the call returns.
+  const int count = ioctl(intOf(info, 0), pagemapScan, &argument);
+  for (int index = 0; index < count; ++index) {
+    const PageRegion& region = regions[static_cast<std::size_t>(index)];
+    pairs[static_cast<std::size_t>(2 * index)] = static_cast<double>(region.start - address);
+    pairs[static_cast<std::size_t>(2 * index + 1)] = static_cast<double>(region.end - address);
+  }
+  return result(info, count);
+}
+
 // memfdCreate(name, flags): memfd_create(2), gives the descriptor
 Napi::Value memfdCreate(const Napi::CallbackInfo& info) {
   const std::string name = info[0].As<Napi::String>().Utf8Value();
@@ -226,6 +279,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("madvise", Napi::Function::New(env, advise));
   exports.Set("msync", Napi::Function::New(env, synchronise));
   exports.Set("flushCache", Napi::Function::New(env, flushCache));
+  exports.Set("scanPagemap", Napi::Function::New(env, scanPagemap));
   exports.Set("memfdCreate", Napi::Function::New(env, memfdCreate));
   exports.Set("fallocate", Napi::Function::New(env, allocate));
   exports.Set("lseek", Napi::Function::New(env, seek));

@@ -32,11 +32,13 @@ import {
   populate,
   punchHole,
   reserve,
+  reserveMemory,
   synchronise,
   touchedRangesOf,
   tryLock,
 } from "../src/index.ts";
 import { unionOf } from "../src/mapped-memory.ts";
+import { readRanges } from "../src/touched-ranges.ts";
 
 const wasmPage = 65_536;
 const page = pageSize();
@@ -177,6 +179,21 @@ test("populated pages are present, unchanged, and the only ones", () => {
   populate(target.subarray(2 * wasmPage, 3 * wasmPage));
   expect(touchedRangesOf(target)).toEqual([[2 * wasmPage, 3 * wasmPage]]);
   expect(Buffer.from(target.slice(2 * wasmPage, 2 * wasmPage + 4)).toString()).toBe("kept");
+});
+
+test("more ranges than the kernel tells at once are found, the same by each way", () => {
+  const target = reserveMemory(64 << 20);
+  const used = Array.from({ length: 1500 }, (_, index) => index * 5 + (index % 3));
+  for (const each of used) {
+    target[each * page + 5] = 1;
+  }
+  const expected = unionOf(
+    used.map((each): [number, number] => [each * page, (each + 1) * page]),
+    [],
+  );
+  expect(touchedRangesOf(target)).toEqual(expected);
+  const descriptor = owned(openSync("/proc/self/pagemap", "r"));
+  expect(readRanges(descriptor, target)).toEqual(expected);
 });
 
 test("what was stored through a mapping is in the file after msync, and cache flushing changes nothing", () => {
