@@ -550,6 +550,33 @@ describe("RAM in place and its checkpoint", () => {
     await machine.quit();
   });
 
+  it("are parted when a copy is loaded into that RAM, even if the load fails or is killed", async () => {
+    await saveAndQuit("store:a");
+    await saveAndQuit("store:copy", {}, false);
+    const { machine } = await fakeVirtualMachine({ path, incoming: "defer" });
+    await machine.stop();
+    await machine.migrateIncoming("store:copy");
+    // As if it were killed: nothing that the end of a VM does is of importance.
+    await machine.quit();
+    const again = await keepingMachine({ incoming: "defer" });
+    await expect(again.machine.migrateIncoming("store:a")).rejects.toMatchObject({ code: "ERR_CPR_RAM_MOVED_ON" });
+    await again.machine.quit();
+  });
+
+  it("stay together when a VM that was loaded and has not run cannot be saved again", async () => {
+    await saveAndQuit("store:a");
+    const { machine } = await keepingMachine({ incoming: "defer" });
+    await machine.stop();
+    await machine.migrateIncoming("store:a");
+    transportFaults.failCommit = true;
+    await machine.migrate("store:b");
+    expect((await machine.migrationDone()).status).toBe("failed");
+    await machine.quit();
+    const again = await keepingMachine({ incoming: "defer" });
+    await again.machine.migrateIncoming("store:a");
+    await again.machine.quit();
+  });
+
   it("may be loaded from a copy into RAM that holds something else, which is cleared", async () => {
     await saveAndQuit("store:a", {}, false);
     keptMemory.set(path, new Uint8Array(mebibyte).fill(0xaa));

@@ -1,4 +1,6 @@
+import { closeSync, fsyncSync, openSync, unlinkSync } from "node:fs";
 import { readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { dirname } from "node:path";
 import { migrationErrors } from "../errors/migration-errors.ts";
 import type { MemoryObjectOptions } from "../memory-provider.ts";
 
@@ -50,18 +52,41 @@ export class GenerationMark {
     try {
       await writeFile(temporary, `cpr generation ${generation}\n`, { mode: 0o600, flush: true });
       await rename(temporary, this.#path);
+      this.#syncFolder();
     } catch (error) {
       await rm(temporary, { force: true }).catch(() => undefined);
       throw this.#failure(error);
     }
   }
 
-  /** @throws {CprError} ERR_CPR_BINDING_WRITE */
-  async remove(): Promise<void> {
+  /**
+   * Removes the mark, durably: a host that crashes must not come back with RAM that has changed and a mark that says it has not.
+   * When it returns, RAM may change.
+   *
+   * @throws {CprError} ERR_CPR_BINDING_WRITE
+   */
+  remove(): void {
     try {
-      await rm(this.#path, { force: true });
+      unlinkSync(this.#path);
+      this.#syncFolder();
     } catch (error) {
-      throw this.#failure(error);
+      if ((error as NodeJS.ErrnoException).code !== "ENOENT") {
+        throw this.#failure(error);
+      }
+    }
+  }
+
+  #syncFolder(): void {
+    const folder = openSync(dirname(this.#path), "r");
+    try {
+      fsyncSync(folder);
+    } catch (error) {
+      // Some file systems have nothing to sync of a folder.
+      if (!["EINVAL", "ENOTSUP"].includes((error as NodeJS.ErrnoException).code ?? "")) {
+        throw error;
+      }
+    } finally {
+      closeSync(folder);
     }
   }
 

@@ -274,7 +274,9 @@ class RamCopier implements RamVisitor {
   blocks(blocks: readonly RamBlockEntry[]): void {
     const copied = copiedBlocks(this.#migration);
     this.#targets = blocks.map(({ id }) => copied.find((block) => block.id === id));
-    for (const { bytes, backing } of copied) {
+    for (const { bytes, backing, mark } of copied) {
+      // What the RAM was left in place for, if it was, cannot be loaded any more: also not if this load fails, or is killed.
+      mark?.remove();
       // Private memory is empty. A file may hold what another VM has left there.
       if (backing.supports.survivesProcessExit) {
         for (const [start, end] of backing.dataRanges()) {

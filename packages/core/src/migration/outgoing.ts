@@ -26,7 +26,8 @@ export interface OutgoingMigration extends OutgoingIntent {
   facts?: CheckpointFacts;
   sections?: readonly DeviceSection[];
   writer?: CheckpointWriter;
-  bound?: RamBlock[];
+  /** What has been bound, and the generation that it was bound to before: that of a checkpoint from which the VM has not run yet. */
+  bound?: { readonly block: RamBlock; readonly before: string | undefined }[];
 }
 
 /**
@@ -173,7 +174,7 @@ async function bindRam(migration: OutgoingMigration): Promise<void> {
     if (ram[index]?.inPlace === true) {
       await untilAborted(block.backing.flush(), migration.signal);
       if (block.mark !== undefined) {
-        migration.bound.push(block);
+        migration.bound.push({ block, before: await block.mark.read() });
         await block.mark.write(generation);
       }
     }
@@ -181,8 +182,12 @@ async function bindRam(migration: OutgoingMigration): Promise<void> {
 }
 
 async function unbindRam({ bound }: OutgoingMigration): Promise<void> {
-  for (const { mark } of bound ?? []) {
-    await mark?.remove();
+  for (const { block, before } of bound ?? []) {
+    if (before === undefined) {
+      block.mark?.remove();
+    } else {
+      await block.mark?.write(before);
+    }
   }
 }
 

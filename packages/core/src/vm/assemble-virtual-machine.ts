@@ -80,7 +80,7 @@ export async function assembleVirtualMachine(
   rehearseSave({ kernel, subject: machine, settings: machine.settings, idle: running }).catch(() => undefined);
   if (incoming === undefined) {
     // RAM that was left in place for a checkpoint is about to be overwritten.
-    await ram.unbind();
+    ram.unbind();
     await control.boot();
   }
   opened.move();

@@ -83,7 +83,7 @@ export class GuestRam {
         const mark = keeps ? await GenerationMark.of(options) : undefined;
         if (backing.created) {
           // A mark beside a file that was made just now belongs to one that has been removed.
-          await mark?.remove();
+          mark?.remove();
         }
         const preallocated = options.prealloc === true;
         blocks.push({ id: options.id, backing, bytes, guestAddress: addressOf(regions, offset), mark, preallocated });
@@ -121,9 +121,9 @@ export class GuestRam {
   }
 
   /** Removes the marks of all blocks: what is about to change does not belong to a checkpoint any more. */
-  async unbind(): Promise<void> {
+  unbind(): void {
     for (const { mark } of this.blocks) {
-      await mark?.remove();
+      mark?.remove();
     }
   }
 

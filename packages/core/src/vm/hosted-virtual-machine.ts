@@ -334,7 +334,7 @@ export class HostedVirtualMachine implements VirtualMachine, MigrationSubject {
 
   /** RAM moves on: it does not belong to the checkpoint any more that it was left in place for. */
   async #releaseRam(): Promise<void> {
-    await this.ram.unbind();
+    this.ram.unbind();
     this.#migrations.ramMovesOn();
   }
 
