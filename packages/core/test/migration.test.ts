@@ -448,6 +448,38 @@ describe("an outgoing migration", () => {
     expect(streams.size).toBe(0);
   });
 
+  it("can be cancelled while the place is being opened; the guest never stops", async () => {
+    const { machine, events } = await keepingMachine();
+    machine.settings.setCapability("events", true);
+    transportFaults.opensNever = true;
+    const begun = machine.migrate("store:a");
+    await until(() => machine.queryMigrate().status === "setup", "the beginning");
+    await machine.migrateCancel();
+    // Once more changes nothing.
+    await machine.migrateCancel();
+    await expect(begun).rejects.toMatchObject({ code: "ERR_CPR_MIGRATION_CANCELLED" });
+    expect(names(events)).toEqual(["MIGRATION setup", "MIGRATION cancelling", "MIGRATION cancelled"]);
+    expect(machine.runState).toBe("running");
+    await machine.migrateCancel();
+    expect(machine.queryMigrate().status).toBe("cancelled");
+    delete transportFaults.opensNever;
+    await machine.migrate("store:a");
+    expect((await machine.migrationDone()).status).toBe("completed");
+    await machine.quit();
+  });
+
+  it("stays failed when it is cancelled after it has failed, and ends with a VM that quits while it begins", async () => {
+    const { machine } = await keepingMachine();
+    await expect(machine.migrate("store:unwritable")).rejects.toMatchObject({ code: "ERR_CPR_FAKE_OPEN" });
+    await machine.migrateCancel();
+    expect(machine.queryMigrate().status).toBe("failed");
+    transportFaults.opensNever = true;
+    const begun = machine.migrate("store:a");
+    await until(() => machine.queryMigrate().status === "setup", "the beginning");
+    await machine.quit();
+    await expect(begun).rejects.toMatchObject({ code: "ERR_CPR_MIGRATION_CANCELLED" });
+  });
+
   it("can be cancelled when there is none, and stays completed when it is", async () => {
     const { machine } = await keepingMachine();
     await machine.migrateCancel();

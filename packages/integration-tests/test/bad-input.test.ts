@@ -55,6 +55,21 @@ describe("bad input to cpr run", () => {
     expectClear(result);
   });
 
+  it("tells of a setting of migration that there is not, or that cannot be", () => {
+    const given = ["-m", "64M", "-kernel", counter];
+    for (const [options, text, status] of [
+      [["-global", "migration.nonsense=on"], "Property 'migration.nonsense' not found", 2],
+      [["-global", "migration.xbzrle=on"], "Migration capability 'xbzrle' is not supported", 7],
+      [["-migrate-mode-enable", "mad"], "Parameter 'mode' does not accept value 'mad'", 3],
+      [["-icount", "shift=7,rr=record,rrfile=replay.bin"], "Record/replay is not supported", 7],
+    ] as const) {
+      const result = refuse(...given, ...options);
+      expect(result.text).toContain(text);
+      expect(result.status).toBe(status);
+      expectClear(result);
+    }
+  });
+
   it("tells of an unknown option", () => {
     const result = refuse("-frobnicate");
     expect(result.text).toContain("unknown option '-frobnicate'");

@@ -5,6 +5,7 @@
  *
  * @packageDocumentation
  */
+import { once } from "node:events";
 import {
   Backend,
   type BackendAvailability,
@@ -388,6 +389,7 @@ export const streams = new Map<string, Uint8Array>();
 export const transportFaults: {
   writesUntilFailure?: number;
   hangs?: boolean;
+  opensNever?: boolean;
   failCommit?: boolean;
   failClose?: boolean;
 } = {};
@@ -417,6 +419,10 @@ class StoreTransport implements Transport {
 
   async openSink(uri: TransportUri, options: { signal?: AbortSignal } = {}): Promise<TransportSink> {
     options.signal?.throwIfAborted();
+    if (transportFaults.opensNever === true) {
+      await once(options.signal as AbortSignal, "abort");
+      options.signal?.throwIfAborted();
+    }
     if (uri.rest === "unwritable") {
       throw new CprError("ERR_CPR_FAKE_OPEN", "input", "it cannot be written", { details: { uri: uri.text } });
     }

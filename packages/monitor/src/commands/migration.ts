@@ -31,7 +31,7 @@ const channels: MonitorArgument = {
 };
 
 /** What a person is told at the end. */
-type MigrationEnd = Pick<MigrationInformation, "status" | "errorDescription">;
+type MigrationEnd = Pick<MigrationInformation, "status" | "errorDescription" | "notices">;
 
 /** `migrate` */
 export const MigrateCommand = defineCommand({
@@ -53,9 +53,10 @@ export const MigrateCommand = defineCommand({
       return undefined;
     }
     const done = machine.migrationDone().then(
-      ({ status, errorDescription }): MigrationEnd => ({
+      ({ status, errorDescription, notices }): MigrationEnd => ({
         status,
         ...(errorDescription === undefined ? {} : { errorDescription }),
+        ...(notices === undefined ? {} : { notices }),
       }),
     );
     if (values["detach"] === true) {
@@ -76,7 +77,7 @@ export const MigrateCommand = defineCommand({
   print: (result) => {
     const information = result as MigrationEnd | undefined;
     if (information === undefined || information.status === "completed") {
-      return "";
+      return (information?.notices ?? []).map((notice) => `note: ${notice}`).join("\n");
     }
     return information.status === "cancelled"
       ? "Migration cancelled; the VM is as it was before."
