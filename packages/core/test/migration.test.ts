@@ -575,6 +575,37 @@ describe("RAM in place and its checkpoint", () => {
     }
   });
 
+  it("are several checkpoints if the VM was saved again without having run", async () => {
+    await saveAndQuit("store:a");
+    const { machine } = await keepingMachine({ incoming: "defer" });
+    await machine.stop();
+    await machine.migrateIncoming("store:a");
+    const mark = await readFile(`${path}.cpr`, "latin1");
+    transportFaults.failCommit = true;
+    await machine.migrate("store:b");
+    expect((await machine.migrationDone()).status).toBe("failed");
+    expect(await readFile(`${path}.cpr`, "latin1")).toBe(mark);
+    delete transportFaults.failCommit;
+    await machine.migrate("store:b");
+    expect((await machine.migrationDone()).status).toBe("completed");
+    expect(await readFile(`${path}.cpr`, "latin1")).toMatch(/^(cpr generation [0-9a-f]{32}\n){2}$/);
+    await machine.quit();
+    for (const uri of ["store:a", "store:b"]) {
+      const paused = await keepingMachine({ incoming: "defer" });
+      await paused.machine.stop();
+      await paused.machine.migrateIncoming(uri);
+      await paused.machine.quit();
+    }
+    const last = await keepingMachine({ incoming: "defer" });
+    await last.machine.migrateIncoming("store:a");
+    await last.machine.quit();
+    const late = await keepingMachine({ incoming: "defer" });
+    await expect(late.machine.migrateIncoming("store:b")).rejects.toMatchObject({ code: "ERR_CPR_RAM_MOVED_ON" });
+    await writeFile(`${path}.cpr`, `${mark}and something else`);
+    await expect(late.machine.migrateIncoming("store:a")).rejects.toMatchObject({ code: "ERR_CPR_RAM_MOVED_ON" });
+    await late.machine.quit();
+  });
+
   it("are not taken for each other when the RAM here starts empty", async () => {
     await saveAndQuit("store:a");
     const { machine } = await keepingMachine({ incoming: "defer", type: "memory-backend-memfd" });

@@ -10,9 +10,9 @@ export function newGeneration(): string {
 }
 
 /**
- * The mark that binds RAM which stays in place to the one checkpoint that it belongs to: a small file beside the file
- * of the memory object, `PATH.cpr`, that holds the checkpoint's generation. It is written when the VM is saved and
- * removed before the VM runs again.
+ * The mark that binds RAM which stays in place to the checkpoints that it belongs to: a small file beside the file of
+ * the memory object, `PATH.cpr`, that holds their generations. One is added when the VM is saved; all are removed before
+ * the VM runs again. There are several if the VM was loaded, did not run, and was saved once more.
  */
 export class GenerationMark {
   readonly #id: string;
@@ -36,21 +36,29 @@ export class GenerationMark {
     return isFile ? new GenerationMark(options.id, `${path}.cpr`) : undefined;
   }
 
-  async read(): Promise<string | undefined> {
+  /** The generations of the checkpoints to which the RAM belongs as it is; none if there is no mark, or what is there is none. */
+  async read(): Promise<readonly string[]> {
+    let text: string;
     try {
-      const text = await readFile(this.#path, "latin1");
-      return /^cpr generation ([0-9a-f]{32})\n$/.exec(text)?.[1];
+      text = await readFile(this.#path, "latin1");
     } catch {
-      return undefined;
+      return [];
     }
+    const whole = /^(cpr generation [0-9a-f]{32}\n)+$/.test(text);
+    return whole ? [...text.matchAll(/[0-9a-f]{32}/g)].map(([generation]) => generation) : [];
   }
 
   /** @throws {CprError} ERR_CPR_BINDING_WRITE */
-  async write(generation: string): Promise<void> {
+  async write(generations: readonly string[]): Promise<void> {
+    if (generations.length === 0) {
+      this.remove();
+      return;
+    }
     // Beside its place, then renamed: a full disk must not destroy the mark of an older checkpoint.
     const temporary = `${this.#path}.${process.pid}.tmp`;
     try {
-      await writeFile(temporary, `cpr generation ${generation}\n`, { mode: 0o600, flush: true });
+      const text = generations.map((generation) => `cpr generation ${generation}\n`).join("");
+      await writeFile(temporary, text, { mode: 0o600, flush: true });
       await rename(temporary, this.#path);
       this.#syncFolder();
     } catch (error) {

@@ -27,7 +27,7 @@ export interface OutgoingMigration extends OutgoingIntent {
   sections?: readonly DeviceSection[];
   writer?: CheckpointWriter;
   /** What has been bound, and the generation that it was bound to before: that of a checkpoint from which the VM has not run yet. */
-  bound?: { readonly block: RamBlock; readonly before: string | undefined }[];
+  bound?: { readonly block: RamBlock; readonly before: readonly string[] }[];
 }
 
 /**
@@ -174,8 +174,9 @@ async function bindRam(migration: OutgoingMigration): Promise<void> {
     if (ram[index]?.inPlace === true) {
       await untilAborted(block.backing.flush(), migration.signal);
       if (block.mark !== undefined) {
-        migration.bound.push({ block, before: await block.mark.read() });
-        await block.mark.write(generation);
+        const before = await block.mark.read();
+        migration.bound.push({ block, before });
+        await block.mark.write([...before, generation]);
       }
     }
   }
@@ -183,11 +184,7 @@ async function bindRam(migration: OutgoingMigration): Promise<void> {
 
 async function unbindRam({ bound }: OutgoingMigration): Promise<void> {
   for (const { block, before } of bound ?? []) {
-    if (before === undefined) {
-      block.mark?.remove();
-    } else {
-      await block.mark?.write(before);
-    }
+    await block.mark?.write(before);
   }
 }
 
