@@ -22,13 +22,7 @@ let path = "";
 let descriptor = -1;
 
 beforeAll(async () => {
-  threads = await RamCopyThreads.begin({
-    plugins: [fakeRecord],
-    backend: "counting",
-    handle,
-    pageFunctions: undefined,
-    count: 3,
-  });
+  threads = await RamCopyThreads.begin({ ram, pageFunctions: undefined, count: 3 });
 });
 
 afterAll(() => threads.close());
@@ -227,18 +221,24 @@ describe("reading RAM", () => {
 describe("the threads", () => {
   it("are none when they do not find the RAM", async () => {
     await expect(
-      RamCopyThreads.begin({ plugins: [fakeRecord], backend: "none", handle, pageFunctions: undefined, count: 2 }),
+      RamCopyThreads.begin({
+        ram: { plugins: [fakeRecord], backend: "none", handle },
+        pageFunctions: undefined,
+        count: 2,
+      }),
     ).rejects.toMatchObject({ code: "ERR_CPR_NO_BACKEND" });
   });
 
+  it("are shown the RAM by the backend that made it, if it cannot be handed over", async () => {
+    const adopted = { plugins: [fakeRecord], backend: "counting", handle };
+    await using one = await RamCopyThreads.begin({ ram: adopted, pageFunctions: undefined, count: 1 });
+    use(12);
+    const [pages] = await one.write([first], [channel()], options());
+    expect(used(pages as CopiedPages)).toEqual([12]);
+  });
+
   it("tell when they have ended", async () => {
-    const ended = await RamCopyThreads.begin({
-      plugins: [fakeRecord],
-      backend: "counting",
-      handle,
-      pageFunctions: undefined,
-      count: 1,
-    });
+    const ended = await RamCopyThreads.begin({ ram, pageFunctions: undefined, count: 1 });
     await ended.close();
     await expect(ended.write([first], [channel()], options())).rejects.toMatchObject({
       code: "ERR_CPR_RAM_COPY_THREAD",
@@ -246,13 +246,7 @@ describe("the threads", () => {
   });
 
   it("are not more than is of use", async () => {
-    await using many = await RamCopyThreads.begin({
-      plugins: [fakeRecord],
-      backend: "counting",
-      handle,
-      pageFunctions: undefined,
-      count: 255,
-    });
+    await using many = await RamCopyThreads.begin({ ram, pageFunctions: undefined, count: 255 });
     expect(many.count).toBeLessThan(255);
     use(7);
     const [pages] = await many.write([first], [channel()], options());

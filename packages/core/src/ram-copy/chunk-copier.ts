@@ -103,17 +103,33 @@ class Chunk {
     return this.pages * pageSize;
   }
 
+  /** Whether its bitmap has no page: most chunks of an idle guest. */
+  get empty(): boolean {
+    return this.bitmap.every((byte) => byte === 0);
+  }
+
   /** The runs of pages that its bitmap has, as [start, end) byte offsets in the chunk. */
   runs(): [number, number][] {
     const runs: [number, number][] = [];
-    for (let page = 0; page < this.pages; page++) {
-      if (hasPage(this.bitmap, page)) {
-        const start = page * pageSize;
-        const last = runs.at(-1);
-        if (last !== undefined && last[1] === start) {
-          last[1] += pageSize;
-        } else {
-          runs.push([start, start + pageSize]);
+    const add = (page: number, pages: number): void => {
+      const start = page * pageSize;
+      const end = start + pages * pageSize;
+      const last = runs.at(-1);
+      if (last !== undefined && last[1] === start) {
+        last[1] = end;
+      } else {
+        runs.push([start, end]);
+      }
+    };
+    for (let page = 0; page < this.pages; page += 8) {
+      const byte = this.bitmap[page / 8] as number;
+      if (byte === 0xff && page + 8 <= this.pages) {
+        add(page, 8);
+      } else if (byte !== 0) {
+        for (let each = page; each < Math.min(page + 8, this.pages); each++) {
+          if (hasPage(this.bitmap, each)) {
+            add(each, 1);
+          }
         }
       }
     }
@@ -125,6 +141,10 @@ class Chunk {
 function writeChunk(context: Context, block: CopiedBlock, index: number): void {
   const { ram, functions, job, control } = context;
   const chunk = new Chunk(block, index);
+  if (chunk.empty) {
+    control.count(0, chunk.pages);
+    return;
+  }
   const bytes = Buffer.from(ram.buffer, ram.byteOffset + block.offset + chunk.offset, chunk.length);
   const checksum = functions.checksumPages(bytes, chunk.bitmap, beginChunk(block.id, chunk.offset), true);
   const runs = chunk.runs();

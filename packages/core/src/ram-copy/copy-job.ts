@@ -49,13 +49,18 @@ export type CopyFailure =
 /** What a thread sends: that it has begun, or that a job has ended. */
 export type CopyMessage = { readonly failure?: CopyFailure };
 
-/** What a thread is begun with. */
-export interface CopyThreadData {
+/** RAM that only the backend which made it can show to another thread. */
+export interface AdoptableRam {
   readonly plugins: readonly PluginRecord[];
-  /** The backend that made the RAM. */
   readonly backend: string;
   /** `RamAllocation.handle`. */
   readonly handle: unknown;
+}
+
+/** What a thread is begun with. */
+export interface CopyThreadData {
+  /** All RAM of the VM: shared memory as it is, which takes half the time, or how to come by it. */
+  readonly ram: Uint8Array | AdoptableRam;
   /** `MemoryBacking.pageFunctions`. */
   readonly pageFunctions: string | undefined;
   /** Where V8 keeps compiled code; undefined if it does not. */

@@ -76,7 +76,7 @@ const progressInterval = 50;
  *
  * @example
  * ```ts
- * await using threads = await RamCopyThreads.begin({ plugins, backend, handle, count: 2 });
+ * await using threads = await RamCopyThreads.begin({ ram, pageFunctions, count: 2 });
  * const [pages] = await threads.write([{ id, offset, size, pagesPosition, dataRanges }], channels, options);
  * ```
  */

@@ -1,10 +1,8 @@
 import type { MessagePort } from "node:worker_threads";
-import { Backend } from "../backend.ts";
 import { serializeError } from "../errors.ts";
-import { Kernel } from "../kernel.ts";
 import type { PageFunctions } from "../memory-provider.ts";
 import { copyChunks } from "./chunk-copier.ts";
-import type { CopyJob, CopyMessage, CopyThreadData } from "./copy-job.ts";
+import type { AdoptableRam, CopyJob, CopyMessage, CopyThreadData } from "./copy-job.ts";
 import { loadPageFunctions, plainPageFunctions } from "./page-functions.ts";
 
 /** Finds the RAM of the VM, tells that it is there, and then carries out jobs. */
@@ -13,7 +11,7 @@ export async function serveRamCopy(port: MessagePort, data: CopyThreadData): Pro
   let ram: Uint8Array;
   let functions: Pick<PageFunctions, "checksumPages">;
   try {
-    ram = (await new Kernel(data.plugins).get(Backend, data.backend)).adoptRam(data.handle).bytes;
+    ram = data.ram instanceof Uint8Array ? data.ram : await adoptRam(data.ram);
     functions = (await loadPageFunctions(data.pageFunctions)) ?? plainPageFunctions;
   } catch (error) {
     send({ failure: { kind: "other", error: serializeError(error) } });
@@ -24,4 +22,10 @@ export async function serveRamCopy(port: MessagePort, data: CopyThreadData): Pro
     send(failure === undefined ? {} : { failure });
   });
   send({});
+}
+
+async function adoptRam({ plugins, backend, handle }: AdoptableRam): Promise<Uint8Array> {
+  const [{ Kernel }, { Backend }] = await Promise.all([import("../kernel.ts"), import("../backend.ts")]);
+  const maker = await new Kernel(plugins).get(Backend, backend);
+  return maker.adoptRam(handle).bytes;
 }

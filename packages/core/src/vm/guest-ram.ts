@@ -115,9 +115,10 @@ export class GuestRam {
   async beginCopyThreads(count: number): Promise<RamCopyThreads> {
     // Most migrations leave RAM in place.
     const { RamCopyThreads } = await import("../ram-copy/ram-copy-threads.ts");
-    const { handle } = this.allocation;
+    const { bytes, handle } = this.allocation;
     const { plugins } = this.#kernel;
-    return RamCopyThreads.begin({ plugins, backend: this.#backend, handle, pageFunctions: this.pageFunctions, count });
+    const ram = bytes.buffer instanceof SharedArrayBuffer ? bytes : { plugins, backend: this.#backend, handle };
+    return RamCopyThreads.begin({ ram, pageFunctions: this.pageFunctions, count });
   }
 
   /** Removes the marks of all blocks: what is about to change does not belong to a checkpoint any more. */
