@@ -35,7 +35,7 @@ export async function run(options: RunOptions, thread?: Worker): Promise<number>
       process.stderr.write(`${event.event}\n${event.report}\n`);
     }
   });
-  const quit = (): void => void machine.quit();
+  const quit = (): void => void machine.quit("host-signal");
   process.on("SIGTERM", quit).on("SIGINT", quit).on("SIGHUP", quit);
   const { attachStreams, QmpServer, commands } = await (monitor ?? loadMonitor(kernel));
   const qmp = new QmpServer(machine, commands);

@@ -194,8 +194,12 @@ export interface VirtualMachine {
     readonly instructions: number | undefined;
   }>;
   on(listener: (event: VirtualMachineEvent) => void): void;
-  /** Ends the VM: devices closed, RAM unlocked. The guest is not asked. */
-  quit(): Promise<void>;
+  /**
+   * Ends the VM: devices closed, RAM unlocked. The guest is not asked.
+   *
+   * @param reason - what the event SHUTDOWN tells: a command, which is the default, or a signal to the process.
+   */
+  quit(reason?: "host-qmp-quit" | "host-signal"): Promise<void>;
   /** Fulfilled when the VM has ended: by {@link quit}, by the guest, or because it could not be loaded. */
   readonly ended: Promise<VirtualMachineEnd>;
 }

@@ -56,7 +56,9 @@ describe("cpr run -qmp", () => {
     expect(text.toString()).toContain(`waiting for a connection on unix:${socket}`);
     await using client = await connected(socket);
     expect(await client.execute("query-status")).toMatchObject({ running: true });
+    const shutdown = client.event(({ event }) => event === "SHUTDOWN");
     cpr.kill("SIGTERM");
+    expect(await shutdown).toMatchObject({ data: { guest: false, reason: "host-signal" } });
     expect((await cpr.ended)[0]).toBe(0);
     expect(existsSync(socket)).toBe(false);
   });

@@ -12,13 +12,13 @@ export function forPeople(command: MonitorCommand): readonly MonitorArgument[] {
   return command.arguments.filter(({ onlyFor }) => onlyFor !== "programs");
 }
 
-/** How a command is written by a person, e.g. `migrate [-d] uri`. */
-export function usageOf(command: MonitorCommand): string {
+/** How a command is written by a person: its words, and each argument, e.g. `migrate`, `[-d]`, `uri`. */
+export function usageOf(command: MonitorCommand): readonly string[] {
   const words = forPeople(command).map((argument) => {
     const text = argument.type === "flag" ? `-${argument.letter}` : argument.name;
     return argument.optional === true || argument.type === "flag" ? `[${text}]` : text;
   });
-  return [command.words ?? command.name, ...words].join(" ");
+  return [command.words ?? command.name, ...words];
 }
 
 /** All the ways in which people may begin a line that means this command. */
@@ -56,7 +56,7 @@ function parseArguments(command: MonitorCommand, text: string): Record<string, u
     monitorErrors.ERR_CPR_MONITOR_ARGUMENT({
       command: command.words ?? command.name,
       problem,
-      usage: usageOf(command),
+      usage: usageOf(command).join(" "),
     });
   const values: Record<string, unknown> = {};
   let rest = text.trim();

@@ -56,6 +56,6 @@ describe("parseLine", () => {
   });
 
   it("tells how a command is written", () => {
-    expect(usageOf(new MigrateCommand())).toBe("migrate [-d] [-r] uri");
+    expect(usageOf(new MigrateCommand())).toEqual(["migrate", "[-d]", "[-r]", "uri"]);
   });
 });

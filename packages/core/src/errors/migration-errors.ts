@@ -115,7 +115,10 @@ export const migrationErrors = defineErrors({
   ERR_CPR_PARAMETER_TYPE: defineError<{ name: string; expected: string }>({
     category: "usage",
     when: "A program gives a migration parameter a value of another type than it has.",
-    message: ({ name, expected }) => `Invalid parameter type for '${name}', expected: ${expected}`,
+    message: ({ name, expected }) =>
+      expected === "uint64"
+        ? `Parameter '${name}' expects uint64`
+        : `Invalid parameter type for '${name}', expected: ${expected}`,
   }),
   ERR_CPR_NOT_EXPECTED_STATE: defineError<{ status: string; expected: string }>({
     category: "refused",

@@ -231,7 +231,7 @@ function fromData(name: string, definition: ParameterDefinition, value: unknown)
   const wrongType = (expected: string) => migrationErrors.ERR_CPR_PARAMETER_TYPE({ name, expected });
   if (range !== undefined) {
     if (typeof value !== "number" || !Number.isInteger(value)) {
-      throw wrongType("integer");
+      throw wrongType(definition.size === undefined ? "integer" : "uint64");
     }
     return inRange(name, definition, value, String(value));
   }

@@ -241,8 +241,8 @@ export class HostedVirtualMachine implements VirtualMachine, MigrationSubject {
     return { backend: this.#parts.backend, processors: this.processor.count, instructions };
   }
 
-  async quit(): Promise<void> {
-    this.#emitOnce({ event: "SHUTDOWN", guest: false, reason: "host-qmp-quit" });
+  async quit(reason: Parameters<VirtualMachine["quit"]>[0] = "host-qmp-quit"): Promise<void> {
+    this.#emitOnce({ event: "SHUTDOWN", guest: false, reason });
     await this.#close({ reason: "quit" });
   }
 

@@ -3,9 +3,10 @@ import { defineCommand } from "../define-command.ts";
 import { monitorErrors } from "../monitor-errors.ts";
 import { forPeople, spellingsOf, usageOf } from "../parse-line.ts";
 
+/** One line about a command, as QEMU writes it: `quit|q  -- quit the emulator`. */
 const describe = (command: MonitorCommand): string => {
-  const aliases = (command.aliases ?? []).map((alias) => `, ${alias}`).join("");
-  return `${usageOf(command)}${aliases} -- ${command.summary}`;
+  const [words = "", ...parameters] = usageOf(command);
+  return `${[words, ...(command.aliases ?? [])].join("|")} ${parameters.join(" ")} -- ${command.summary}`;
 };
 
 const printLines = (result: unknown): string => (result as readonly string[]).join("\n");

@@ -40,12 +40,31 @@ export class JsonScanner {
 
   /** Takes what has arrived; gives the messages that are complete by it. */
   *scan(bytes: Uint8Array): Generator<ScannedMessage> {
-    for (const byte of bytes) {
-      yield* this.#take(byte);
+    for (let at = 0; at < bytes.length; ) {
+      const end = this.#endOfPlainText(bytes, at);
+      if (end > at) {
+        this.#append(bytes.subarray(at, end));
+        at = end;
+      } else {
+        yield* this.#take(bytes[at] as number);
+        at += 1;
+      }
       if (this.#length > sizeLimit) {
         yield this.#fail("JSON token size limit exceeded");
         this.#state = "skipping";
       }
+    }
+  }
+
+  /** Where the bytes end that are nothing but text, if they are in a string. */
+  #endOfPlainText(bytes: Uint8Array, start: number): number {
+    if (this.#escaped || (this.#state !== "double" && this.#state !== "single")) {
+      return start;
+    }
+    const quote = this.#state === "double" ? doubleQuote : singleQuote;
+    for (let at = start; ; at += 1) {
+      const byte = bytes[at] ?? 0;
+      if (byte < firstPrintable || byte >= firstImpossible || byte === quote || byte === backslash) return at;
     }
   }
 
@@ -73,11 +92,11 @@ export class JsonScanner {
       yield this.#finish();
     }
     if (whitespace.has(byte)) {
-      if (this.#length > 0) this.#append(byte);
+      if (this.#length > 0) this.#append(Uint8Array.of(byte));
       return;
     }
     if (byte === doubleQuote || byte === singleQuote) {
-      this.#append(byte);
+      this.#append(Uint8Array.of(byte));
       this.#singleQuoted ||= byte === singleQuote;
       this.#state = byte === doubleQuote ? "double" : "single";
       return;
@@ -87,7 +106,7 @@ export class JsonScanner {
       yield this.#stray(byte);
       return;
     }
-    this.#append(byte);
+    this.#append(Uint8Array.of(byte));
     if (step !== undefined) this.#open[step[0]] += step[1];
     const [objects, arrays] = this.#open;
     if (objects + arrays > nestingLimit) {
@@ -103,7 +122,7 @@ export class JsonScanner {
       yield this.#stray(byte);
       return;
     }
-    this.#append(byte);
+    this.#append(Uint8Array.of(byte));
     if (this.#escaped) {
       this.#escaped = false;
     } else if (byte === backslash) {
@@ -114,14 +133,15 @@ export class JsonScanner {
     }
   }
 
-  #append(byte: number): void {
-    if (this.#length === this.#bytes.length) {
-      const larger = Buffer.alloc(this.#bytes.length * 2);
+  #append(bytes: Uint8Array): void {
+    const length = this.#length + bytes.length;
+    if (length > this.#bytes.length) {
+      const larger = Buffer.alloc(Math.max(length, this.#bytes.length * 2));
       this.#bytes.copy(larger);
       this.#bytes = larger;
     }
-    this.#bytes[this.#length] = byte;
-    this.#length += 1;
+    this.#bytes.set(bytes, this.#length);
+    this.#length = length;
   }
 
   #finish(): ScannedMessage {
