@@ -1,12 +1,23 @@
-import { constants, type Stats } from "node:fs";
-import { link, open, realpath, rename, stat, unlink } from "node:fs/promises";
+import {
+  closeSync,
+  constants,
+  fchmodSync,
+  linkSync,
+  openSync,
+  realpathSync,
+  renameSync,
+  type Stats,
+  statSync,
+  unlinkSync,
+} from "node:fs";
+import { open } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { ChannelOptions, DescriptorSource, LentDescriptor, TransportChannel, TransportSink } from "@cpr/core";
 import { descriptorSetOf, lendFrom, lentChannel } from "./descriptor-set.ts";
 import { fileError, fileErrors } from "./errors.ts";
 import { openFileChannel } from "./file-channel.ts";
 import type { FileLocation } from "./file-uri.ts";
-import { LentFile, type OpenFile } from "./open-file.ts";
+import { DescriptorFile, type OpenFile, syncDescriptor } from "./open-file.ts";
 import { removeAbandoned, temporaryName } from "./temporary-name.ts";
 
 /** A checkpoint holds all that the guest knows: nobody but the owner may read it (QEMU does the same). */
@@ -21,7 +32,11 @@ interface Target {
   readonly start: number | undefined;
   /** Lends another descriptor of the file; undefined if it can be opened once more. */
   readonly lend?: (direct: boolean) => LentDescriptor;
-  /** Makes what was written visible under its name. It is durable already. */
+  /**
+   * Makes what was written visible under its name. It is durable already.
+   *
+   * NOTE: the guest stands still meanwhile. What only takes a name's time is not given to another thread, which takes longer.
+   */
   publish(): Promise<void>;
   /** Removes what was written. */
   discard(): Promise<void>;
@@ -135,14 +150,22 @@ export class FileSink implements TransportSink {
 
 async function openPath(location: string, offset: number): Promise<Target> {
   // The target of a symbolic link is replaced, not the link.
-  const path = await realpath(location).catch(() => location);
-  const present = await stat(path).catch(ignoreAbsence);
+  const path = targetOf(location);
+  const present = statSync(path, { throwIfNoEntry: false });
   if (present !== undefined) {
     checkKind(present);
   }
   return present === undefined || present.isFile()
     ? openBeside(path, offset, present)
     : openDirectly(path, present, offset);
+}
+
+function targetOf(location: string): string {
+  try {
+    return realpathSync.native(location);
+  } catch {
+    return location;
+  }
 }
 
 /**
@@ -152,8 +175,8 @@ async function openPath(location: string, offset: number): Promise<Target> {
 async function openBeside(path: string, offset: number, present: Stats | undefined): Promise<Target> {
   await removeAbandoned(path);
   const temporary = temporaryName(path);
-  const handle = await open(temporary, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, mode);
-  const discard = () => unlink(temporary).catch(ignoreAbsence);
+  const handle = DescriptorFile.open(temporary, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, mode);
+  const discard = async (): Promise<void> => removeName(temporary);
   try {
     if (present !== undefined) {
       await copyStart(path, handle, Math.min(offset, present.size));
@@ -172,11 +195,11 @@ async function openBeside(path: string, offset: number, present: Stats | undefin
     publish: async () => {
       if (present !== undefined) {
         // Only now: it may forbid the opening of channels.
-        await handle.chmod(present.mode & 0o7777);
+        fchmodSync(handle.fd, present.mode & 0o7777);
       }
       await replace(temporary, path);
     },
-    discard: async () => void (await discard()),
+    discard,
   };
 }
 
@@ -186,34 +209,51 @@ async function openBeside(path: string, offset: number, present: Stats | undefin
  */
 async function replace(temporary: string, path: string): Promise<void> {
   const former = temporaryName(path);
-  const old = await link(path, former).then(
-    () => "kept" as const,
-    ({ code }: NodeJS.ErrnoException) => (code === "ENOENT" ? "absent" : "lost"),
-  );
+  const old = keep(path, former);
   try {
-    await rename(temporary, path);
-    await makeDurable(dirname(path)).catch(async (error) => {
+    renameSync(temporary, path);
+    await makeDurable(dirname(path)).catch((error: unknown) => {
       if (old === "kept") {
-        await rename(former, path);
+        renameSync(former, path);
       } else if (old === "absent") {
-        await unlink(path);
+        unlinkSync(path);
       }
       throw error;
     });
   } finally {
     if (old === "kept") {
-      await unlink(former).catch(() => undefined);
+      removeName(former);
+    }
+  }
+}
+
+/** Gives a file, if there is one, another name besides. */
+function keep(path: string, name: string): "kept" | "absent" | "lost" {
+  try {
+    linkSync(path, name);
+    return "kept";
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "ENOENT" ? "absent" : "lost";
+  }
+}
+
+/** Removes a name if it is there. */
+function removeName(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") {
+      throw error;
     }
   }
 }
 
 /** A new name is durable only when its folder is. */
 async function makeDurable(folder: string): Promise<void> {
-  const directory = await open(folder, constants.O_RDONLY | constants.O_DIRECTORY);
-  await directory
-    .sync()
+  const directory = openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY);
+  await syncDescriptor(directory)
     .catch(ignoreUnsyncable)
-    .finally(() => directory.close());
+    .finally(() => closeSync(directory));
 }
 
 async function copyStart(path: string, target: OpenFile, length: number): Promise<void> {
@@ -241,6 +281,7 @@ async function copyStart(path: string, target: OpenFile, length: number): Promis
 /** Opens what cannot be replaced: a device. */
 async function openDirectly(path: string, present: Stats, offset: number): Promise<Target> {
   return {
+    // On another thread: a device may let whoever opens it wait.
     handle: await open(path, constants.O_WRONLY),
     start: present.isBlockDevice() ? offset : undefined,
     publish: async () => undefined,
@@ -253,7 +294,7 @@ async function openDirectly(path: string, present: Stats, offset: number): Promi
  * it held beyond the offset is gone from here on, and nothing stands there if the stream is given up.
  */
 async function openLent(lend: (direct: boolean) => LentDescriptor, offset: number): Promise<Target> {
-  const handle = new LentFile(lend(false));
+  const handle = new DescriptorFile(lend(false));
   try {
     const present = await handle.stat();
     checkKind(present);
@@ -285,13 +326,6 @@ export function checkKind(present: Stats): void {
     // Opening one waits for its other end, and nothing ends the wait.
     throw new Error("it is a pipe or socket; use exec:, unix: or tcp: instead");
   }
-}
-
-function ignoreAbsence(error: NodeJS.ErrnoException): undefined {
-  if (error.code !== "ENOENT") {
-    throw error;
-  }
-  return undefined;
 }
 
 /** Some devices and file systems have nothing to make durable. */

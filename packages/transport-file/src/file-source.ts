@@ -6,7 +6,7 @@ import { fileError, fileErrors } from "./errors.ts";
 import { openFileChannel } from "./file-channel.ts";
 import { checkKind } from "./file-sink.ts";
 import type { FileLocation } from "./file-uri.ts";
-import { LentFile, type OpenFile } from "./open-file.ts";
+import { DescriptorFile, type OpenFile } from "./open-file.ts";
 
 /** Reads a stream from a file. */
 export class FileSource implements TransportSource {
@@ -47,7 +47,7 @@ export class FileSource implements TransportSource {
     try {
       const set = descriptorSetOf(path, uri);
       const lend = (direct: boolean) => lendFrom(descriptors, set ?? 0, { access: "read", direct, uri });
-      const handle: OpenFile = set === undefined ? await open(path, "r") : new LentFile(lend(false));
+      const handle: OpenFile = set === undefined ? await open(path, "r") : new DescriptorFile(lend(false));
       try {
         const present = await handle.stat();
         checkKind(present);

@@ -1,4 +1,4 @@
-import { stat, statfs } from "node:fs/promises";
+import { statfsSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import type { PlaceReport, Transport, TransportOptions, TransportSink, TransportSource, TransportUri } from "@cpr/core";
 import { injectable } from "@cpr/core/di";
@@ -25,13 +25,17 @@ export class FileTransport implements Transport {
     if (descriptorSetOf(path, uri.text) !== undefined) {
       return {};
     }
-    const found = await stat(path).catch(() => undefined);
-    if (found !== undefined && !found.isFile()) {
+    try {
+      const found = statSync(path, { throwIfNoEntry: false });
+      if (found !== undefined && !found.isFile()) {
+        return {};
+      }
+      // A stream is written beside what stands there, which stays until the stream is complete.
+      const { bavail, bsize } = statfsSync(dirname(path));
+      return { free: bavail * bsize };
+    } catch {
       return {};
     }
-    // A stream is written beside what stands there, which stays until the stream is complete.
-    const space = await statfs(dirname(path)).catch(() => undefined);
-    return space === undefined ? {} : { free: space.bavail * space.bsize };
   }
 
   async openSink(uri: TransportUri, { signal, descriptors }: TransportOptions = {}): Promise<TransportSink> {

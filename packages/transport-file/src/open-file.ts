@@ -1,4 +1,4 @@
-import { fstat, fsync, ftruncate, read, type Stats, write } from "node:fs";
+import { closeSync, fstat, fsync, ftruncate, openSync, read, type Stats, write } from "node:fs";
 import { promisify } from "node:util";
 import type { LentDescriptor } from "@cpr/core";
 
@@ -25,17 +25,24 @@ export interface OpenFile {
 }
 
 const fstatAsync = promisify(fstat);
-const fsyncAsync = promisify(fsync);
+/** fsync(2) on another thread: it takes as long as the disk does. */
+export const syncDescriptor = promisify(fsync);
 const ftruncateAsync = promisify(ftruncate);
 
-/** A file of which somebody else has lent the descriptor. */
-export class LentFile implements OpenFile {
+/** A file by its descriptor, which is released at the end. */
+export class DescriptorFile implements OpenFile {
   readonly fd: number;
   readonly #lent: LentDescriptor;
 
   constructor(lent: LentDescriptor) {
     this.fd = lent.descriptor;
     this.#lent = lent;
+  }
+
+  /** Opens a file of its own: see open(2). */
+  static open(path: string, flags: number, mode?: number): DescriptorFile {
+    const descriptor = openSync(path, flags, mode);
+    return new DescriptorFile({ descriptor, release: () => closeSync(descriptor) });
   }
 
   read(
@@ -73,7 +80,7 @@ export class LentFile implements OpenFile {
   }
 
   sync(): Promise<void> {
-    return fsyncAsync(this.fd);
+    return syncDescriptor(this.fd);
   }
 
   async close(): Promise<void> {

@@ -1,5 +1,14 @@
-import { closeSync, fsyncSync, openSync, unlinkSync } from "node:fs";
-import { readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import {
+  closeSync,
+  fsyncSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  unlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname } from "node:path";
 import { migrationErrors } from "../errors/migration-errors.ts";
 import type { MemoryObjectOptions } from "../memory-provider.ts";
@@ -13,6 +22,8 @@ export function newGeneration(): string {
  * The mark that binds RAM which stays in place to the checkpoints that it belongs to: a small file beside the file of
  * the memory object, `PATH.cpr`, that holds their generations. One is added when the VM is saved; all are removed before
  * the VM runs again. There are several if the VM was loaded, did not run, and was saved once more.
+ *
+ * NOTE: all of it is synchronous. It is a few bytes, and the guest stands still; another thread would only add its own time.
  */
 export class GenerationMark {
   readonly #id: string;
@@ -24,23 +35,19 @@ export class GenerationMark {
   }
 
   /** The mark of a memory object; undefined if it is no regular file with a name. */
-  static async of(options: MemoryObjectOptions): Promise<GenerationMark | undefined> {
+  static of(options: MemoryObjectOptions): GenerationMark | undefined {
     const path = options["mem-path"];
     if (path === undefined) {
       return undefined;
     }
-    const isFile = await stat(path).then(
-      (found) => found.isFile(),
-      () => false,
-    );
-    return isFile ? new GenerationMark(options.id, `${path}.cpr`) : undefined;
+    return isRegularFile(path) ? new GenerationMark(options.id, `${path}.cpr`) : undefined;
   }
 
   /** The generations of the checkpoints to which the RAM belongs as it is; none if there is no mark, or what is there is none. */
-  async read(): Promise<readonly string[]> {
+  read(): readonly string[] {
     let text: string;
     try {
-      text = await readFile(this.#path, "latin1");
+      text = readFileSync(this.#path, "latin1");
     } catch {
       return [];
     }
@@ -49,7 +56,7 @@ export class GenerationMark {
   }
 
   /** @throws {CprError} ERR_CPR_BINDING_WRITE */
-  async write(generations: readonly string[]): Promise<void> {
+  write(generations: readonly string[]): void {
     if (generations.length === 0) {
       this.remove();
       return;
@@ -58,11 +65,11 @@ export class GenerationMark {
     const temporary = `${this.#path}.${process.pid}.tmp`;
     try {
       const text = generations.map((generation) => `cpr generation ${generation}\n`).join("");
-      await writeFile(temporary, text, { mode: 0o600, flush: true });
-      await rename(temporary, this.#path);
+      writeFileSync(temporary, text, { mode: 0o600, flush: true });
+      renameSync(temporary, this.#path);
       this.#syncFolder();
     } catch (error) {
-      await rm(temporary, { force: true }).catch(() => undefined);
+      removeQuietly(temporary);
       throw this.#failure(error);
     }
   }
@@ -101,5 +108,21 @@ export class GenerationMark {
   #failure(cause: unknown): Error {
     const reason = cause instanceof Error ? cause.message : String(cause);
     return migrationErrors.ERR_CPR_BINDING_WRITE({ id: this.#id, path: this.#path, reason }, { cause });
+  }
+}
+
+function isRegularFile(path: string): boolean {
+  try {
+    return statSync(path).isFile();
+  } catch {
+    return false;
+  }
+}
+
+function removeQuietly(path: string): void {
+  try {
+    rmSync(path, { force: true });
+  } catch {
+    // Why it was to be removed says more.
   }
 }

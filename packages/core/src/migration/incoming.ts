@@ -207,7 +207,7 @@ async function checkBinding({ subject, checkpoint, mode, capabilities }: Incomin
     if (!capabilities.has("x-ignore-shared") || !mode.keepsInPlace(backing.supports)) {
       throw migrationErrors.ERR_CPR_RAM_NOT_IN_PLACE({ id, location });
     }
-    if (facts.bound && (await mark?.read())?.includes(generation) !== true) {
+    if (facts.bound && mark?.read().includes(generation) !== true) {
       throw migrationErrors.ERR_CPR_RAM_MOVED_ON({ id, location });
     }
   }

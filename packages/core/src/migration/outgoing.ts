@@ -174,9 +174,9 @@ async function bindRam(migration: OutgoingMigration): Promise<void> {
     if (ram[index]?.inPlace === true) {
       await untilAborted(block.backing.flush(), migration.signal);
       if (block.mark !== undefined) {
-        const before = await block.mark.read();
+        const before = block.mark.read();
         migration.bound.push({ block, before });
-        await block.mark.write([...before, generation]);
+        block.mark.write([...before, generation]);
       }
     }
   }
@@ -184,7 +184,7 @@ async function bindRam(migration: OutgoingMigration): Promise<void> {
 
 async function unbindRam({ bound }: OutgoingMigration): Promise<void> {
   for (const { block, before } of bound ?? []) {
-    await block.mark?.write(before);
+    block.mark?.write(before);
   }
 }
 

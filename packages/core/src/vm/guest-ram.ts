@@ -80,7 +80,7 @@ export class GuestRam {
         const bytes = allocation.bytes.subarray(offset, offset + backing.size);
         backing.mapInto(bytes);
         const keeps = backing.supports.shared && backing.supports.survivesProcessExit;
-        const mark = keeps ? await GenerationMark.of(options) : undefined;
+        const mark = keeps ? GenerationMark.of(options) : undefined;
         if (backing.created) {
           // A mark beside a file that was made just now belongs to one that has been removed.
           mark?.remove();
