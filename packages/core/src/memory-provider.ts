@@ -40,6 +40,24 @@ export interface PageFunctions {
   checksumPages(bytes: Uint8Array, bitmap: Uint8Array, before: number, removeZeroPages: boolean): number;
 }
 
+/** How an object that several processes can open goes from one VM to another. */
+export interface MemoryOwnership {
+  /** This opening has the lock. */
+  readonly held: boolean;
+  /** Takes the lock, unless it is held already. `false` if another VM has it. */
+  acquire(): boolean;
+  /** Gives the lock up. The mapping stays; nothing may be stored through it until the lock is held again. */
+  release(): void;
+}
+
+export interface OpenMemoryOptions {
+  /**
+   * The VM waits for a checkpoint, so it may be opened beside the VM that has the object as its RAM: without the lock then. An
+   * object without {@link MemoryBacking.ownership} is refused all the same.
+   */
+  readonly waiting?: boolean;
+}
+
 /** An open piece of RAM. It holds a lock against a second process until it is closed. */
 export interface MemoryBacking {
   readonly id: string;
@@ -59,6 +77,8 @@ export interface MemoryBacking {
    * fails, they do with what Node offers.
    */
   readonly pageFunctions?: string;
+  /** For an object that other processes can open. */
+  readonly ownership?: MemoryOwnership;
   /**
    * Maps the object over a part of a {@link RamAllocation}: `target` begins at a page boundary and is `size` bytes
    * long. When it returns, the bytes of `target` are the object's bytes, in place.
@@ -90,7 +110,7 @@ export interface MemoryProvider {
    *
    * @throws {CprError} if a property is wrong, the size does not fit what is there, or another process has it.
    */
-  open(options: MemoryObjectOptions): Promise<MemoryBacking>;
+  open(object: MemoryObjectOptions, options?: OpenMemoryOptions): Promise<MemoryBacking>;
 }
 
 export const MemoryProvider = extensionPoint<MemoryProvider>("memory-provider");

@@ -132,7 +132,7 @@ export async function allCells(kernel: Kernel): Promise<Cell[]> {
 }
 
 /** What becomes of a cell. */
-export type Outcome = `refused: ${string}` | `target refuses: ${string}` | "moves, RAM in place" | "moves, RAM copied";
+export type Outcome = `refused: ${string}` | "moves, RAM in place" | "moves, RAM copied";
 
 /** Computes what must become of a cell from what its parts state about themselves. */
 export function expectedOutcome({ mode, transport, capabilities }: Cell, memory: MemorySupports): Outcome {
@@ -141,8 +141,6 @@ export function expectedOutcome({ mode, transport, capabilities }: Cell, memory:
   const missing = absent[transport.scheme];
   if (missing !== undefined) return `refused: ${missing}`;
   const inPlace = capabilities.includes("x-ignore-shared") && memory.shared && memory.survivesProcessExit;
-  // Two live processes cannot have the same RAM, and other RAM does not belong to the checkpoint.
-  if (inPlace && !stores) return "target refuses: ERR_CPR_RAM_MOVED_ON";
   return inPlace ? "moves, RAM in place" : "moves, RAM copied";
 }
 
@@ -225,7 +223,10 @@ export class Traveller {
     const refused = await codeOf(source.migrate(place.outgoing));
     if (refused === undefined) throw new Error("it streams to nobody");
     if (!connecting.includes(refused)) return this.#untouched(refused);
-    const folder = this.#newFolder();
+    // The same RAM if it stays in place, which the source hands over; it can be copied only to other RAM.
+    const { shared, survivesProcessExit } = this.memorySupports;
+    const stays = cell.capabilities.includes("x-ignore-shared") && shared && survivesProcessExit;
+    const folder = stays ? this.#folder : this.#newFolder();
     const target = await this.#create(folder, "defer");
     try {
       choose(target, cell);
@@ -236,12 +237,7 @@ export class Traveller {
       }
       const { ram, inPlace } = await saved(source);
       const failed = await loaded;
-      if (failed !== undefined) {
-        await target.quit();
-        await source.cont();
-        await countsOn(source);
-        return `target refuses: ${failed}`;
-      }
+      if (failed !== undefined) throw new Error(`the target refuses: ${failed}`);
       await source.quit();
       this.#machine = target;
       this.#folder = folder;

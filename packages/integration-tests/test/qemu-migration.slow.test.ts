@@ -86,6 +86,61 @@ it("/migration/analyze-script", async ({ skip }) => {
   expect(stdout).toContain('"globalstate (');
 });
 
+describe("/migration/ignore-shared", () => {
+  /** Two processes with the same RAM: the second waits beside the first. */
+  async function sharing() {
+    const folder = scratchFolder();
+    const object = `memory-backend-file,id=ram0,size=32M,mem-path=${join(folder, "ram")},share=on`;
+    const start = async (name: string, ...more: string[]): Promise<QmpProcess> => {
+      const process = await QmpProcess.start({ folder, name, options: ["-object", object, ...more] });
+      await process.setCapabilities("x-ignore-shared");
+      return process;
+    };
+    const source = await start("source");
+    await source.untilPrinted("B");
+    return { source, folder, uri: `unix:${join(folder, "migsocket")}`, start };
+  }
+
+  it("", async () => {
+    const { source, uri, start } = await sharing();
+    const target = await start("target", "-incoming", "defer");
+    await migrate(source, target, uri);
+    await target.untilMigration("completed");
+    expect((await source.migration()).ram?.transferred).toBeLessThan(4 * 1024 * 1024);
+    await target.untilPrinted("B");
+    // The source has given its RAM up: to go on, it would need it as it was.
+    await expect(source.execute("cont")).rejects.toThrow("is the RAM of another VM");
+    await target.quit();
+    await expect(source.execute("cont")).rejects.toThrow("does not belong to this checkpoint: it was used since");
+    expect((await source.status()).status).toBe("postmigrate");
+  });
+
+  it("that the target cannot load leaves RAM to the source", async () => {
+    const { source, uri, start } = await sharing();
+    const target = await start("target", "-cpu", "cpr64-v1", "-incoming", "defer");
+    await migrate(source, target, uri).catch(() => undefined);
+    await expect.poll(async () => (await target.migration()).status, { timeout: 20_000 }).toBe("failed");
+    if ((await source.migration()).status === "completed") await source.execute("cont");
+    expect(await source.status()).toEqual({ running: true, status: "running" });
+    await source.untilPrinted("B");
+  });
+
+  it("lets no waiting process have the RAM of one that runs", async () => {
+    const { source, folder, start } = await sharing();
+    const file = `file:${join(folder, "migfile")}`;
+    await source.execute("migrate", { uri: file });
+    await source.untilMigration("completed");
+    const target = await start("target", "-incoming", "defer");
+    const load = (): Promise<unknown> =>
+      target.execute("human-monitor-command", { "command-line": `migrate_incoming ${file}` });
+    expect(await load()).toContain("is the RAM of another VM");
+    expect((await target.status()).status).toBe("inmigrate");
+    await source.quit();
+    expect(await load()).toBe("");
+    await target.untilPrinted("B");
+  });
+});
+
 it("/migration/bad_dest", async () => {
   const folder = scratchFolder();
   const source = await QmpProcess.start({ folder, name: "source" });

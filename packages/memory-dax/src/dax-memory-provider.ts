@@ -7,6 +7,7 @@ import {
   type MemorySupports,
   machineErrors,
   memoryErrors,
+  type OpenMemoryOptions,
 } from "@cpr/core";
 import { findLockHolder, MappedMemory, pageSize, reasonOf, tryLock } from "@cpr/native-mman";
 import { findDaxDevice } from "./dax-device.ts";
@@ -61,7 +62,7 @@ export class DaxMemoryProvider implements MemoryProvider {
    * @throws {CprError} ERR_CPR_NATIVE_UNAVAILABLE, ERR_CPR_MEMORY_SIZE, ERR_CPR_MEMORY_PROPERTY, ERR_CPR_MEMORY_KIND,
    * ERR_CPR_MEMORY_PAGE_SIZE, ERR_CPR_MEMORY_FILE_SIZE, ERR_CPR_MEMORY_OPEN, ERR_CPR_MEMORY_BUSY
    */
-  async open(options: MemoryObjectOptions): Promise<MemoryBacking> {
+  async open(options: MemoryObjectOptions, { waiting = false }: OpenMemoryOptions = {}): Promise<MemoryBacking> {
     const { id, size, type, "mem-path": path = "", prealloc = false, pmem = false } = options;
     if (!Number.isSafeInteger(size) || size <= 0 || size % pageSize() !== 0) {
       throw machineErrors.ERR_CPR_MEMORY_SIZE({ id, size });
@@ -89,7 +90,7 @@ export class DaxMemoryProvider implements MemoryProvider {
     if (size > device.size) {
       throw memoryErrors.ERR_CPR_MEMORY_FILE_SIZE({ path, size, actual: device.size });
     }
-    const descriptor = openLocked(path);
+    const { descriptor, locked } = openLocked(path, waiting);
     return new MappedMemory({
       id,
       size,
@@ -98,6 +99,7 @@ export class DaxMemoryProvider implements MemoryProvider {
       identity: number === undefined ? undefined : `char ${number.major}:${number.minor}`,
       created: false,
       descriptor,
+      locked,
       visibility: "shared",
       synchronous: pmem,
       prealloc,
@@ -107,17 +109,19 @@ export class DaxMemoryProvider implements MemoryProvider {
   }
 }
 
-function openLocked(path: string): number {
+/** @param waiting - if another VM has the device as its RAM, it is opened without the lock. */
+function openLocked(path: string, waiting: boolean): { readonly descriptor: number; readonly locked: boolean } {
   let descriptor: number;
   try {
     descriptor = openSync(path, constants.O_RDWR);
   } catch (cause) {
     throw memoryErrors.ERR_CPR_MEMORY_OPEN({ path, reason: reasonOf(cause) }, { cause });
   }
-  if (!tryLock(descriptor, "exclusive")) {
+  const locked = tryLock(descriptor, "exclusive");
+  if (!locked && !waiting) {
     const pid = findLockHolder(fstatSync(descriptor));
     closeSync(descriptor);
     throw memoryErrors.ERR_CPR_MEMORY_BUSY({ path, pid });
   }
-  return descriptor;
+  return { descriptor, locked };
 }

@@ -6,6 +6,7 @@ import {
   type MemorySupports,
   machineErrors,
   memoryErrors,
+  type OpenMemoryOptions,
 } from "@cpr/core";
 import { MappedMemory, pageSize } from "@cpr/native-mman";
 import { type OpenFile, openNamed, openUnnamed } from "./open-file.ts";
@@ -47,14 +48,16 @@ export class FileMemoryProvider implements MemoryProvider {
    * ERR_CPR_MEMORY_KIND, ERR_CPR_MEMORY_BUSY, ERR_CPR_MEMORY_FILE_SIZE, ERR_CPR_MEMORY_PAGE_SIZE,
    * ERR_CPR_MEMORY_NO_SPACE
    */
-  async open(options: MemoryObjectOptions): Promise<MemoryBacking> {
+  async open(options: MemoryObjectOptions, { waiting = false }: OpenMemoryOptions = {}): Promise<MemoryBacking> {
     const { id, size, prealloc = false, align, pmem = false } = options;
     if (!Number.isSafeInteger(size) || size <= 0 || size % pageSize() !== 0) {
       throw machineErrors.ERR_CPR_MEMORY_SIZE({ id, size });
     }
     const share = checkProperties(options);
     const file =
-      options.type === "memory-backend-shm" ? openUnnamed(sharedMemoryFolder, options) : openPath(options, share);
+      options.type === "memory-backend-shm"
+        ? openUnnamed(sharedMemoryFolder, options)
+        : openPath(options, share, waiting);
     return new MappedMemory({
       id,
       size,
@@ -67,6 +70,7 @@ export class FileMemoryProvider implements MemoryProvider {
       identity: share && file.named ? file.identity : undefined,
       created: file.created,
       descriptor: file.descriptor,
+      ...(share && file.named ? { locked: file.locked } : {}),
       visibility: share ? "shared" : "private",
       synchronous: share && pmem,
       prealloc,
@@ -95,10 +99,10 @@ function checkProperties(options: MemoryObjectOptions): boolean {
   return share;
 }
 
-function openPath(options: MemoryObjectOptions, share: boolean): OpenFile {
+function openPath(options: MemoryObjectOptions, share: boolean, waiting: boolean): OpenFile {
   const { id, type, "mem-path": path } = options;
   if (path === undefined || path === "") {
     throw memoryErrors.ERR_CPR_MEMORY_PROPERTY({ id, type, property: "mem-path", reason: "is missing" });
   }
-  return openNamed(path, options, share);
+  return openNamed(path, options, { share, waiting });
 }

@@ -4,12 +4,13 @@ import { type MemoryObjectOptions, memoryErrors } from "@cpr/core";
 import { findLockHolder, reasonOf, reserve, tryLock } from "@cpr/native-mman";
 import { type FileSystem, fileSystemOf } from "./file-system.ts";
 
-/** A file that is ready to be RAM: locked and of the right size. */
+/** A file that is ready to be RAM: of the right size, and locked unless {@link locked} says otherwise. */
 export interface OpenFile {
   readonly descriptor: number;
   readonly fileSystem: FileSystem;
   /** It was made, or was empty: all its bytes are zero. */
   readonly created: boolean;
+  readonly locked: boolean;
   /** It can be found again by its path. */
   readonly named: boolean;
   readonly location: string;
@@ -24,8 +25,14 @@ const ownerOnly = 0o600;
 /**
  * Opens the file of a path, or makes it, and locks it: exclusively if it is shared with the guest, else against
  * those who would. On failure, the path is as it was.
+ *
+ * @param use - `waiting`: if another VM shares it with its guest, it is opened without the lock.
  */
-export function openNamed(path: string, properties: FileProperties, share: boolean): OpenFile {
+export function openNamed(
+  path: string,
+  properties: FileProperties,
+  { share, waiting }: { readonly share: boolean; readonly waiting: boolean },
+): OpenFile {
   const found = look(path);
   if (found?.isDirectory() === true) {
     return openUnnamed(path, properties);
@@ -35,7 +42,8 @@ export function openNamed(path: string, properties: FileProperties, share: boole
   }
   for (;;) {
     const { descriptor, made } = openOrCreate(path, properties.readonly === true);
-    if (!tryLock(descriptor, share ? "exclusive" : "shared")) {
+    const locked = tryLock(descriptor, share ? "exclusive" : "shared");
+    if (!locked && !(share && waiting)) {
       const pid = findLockHolder(fstatSync(descriptor));
       closeSync(descriptor);
       throw memoryErrors.ERR_CPR_MEMORY_BUSY({ path, pid });
@@ -48,8 +56,10 @@ export function openNamed(path: string, properties: FileProperties, share: boole
         continue;
       }
       const fileSystem = fileSystemOf(path);
-      const created = prepare(descriptor, path, fileSystem, share ? properties : { ...properties, prealloc: false });
-      return { descriptor, fileSystem, created, named: true, location: path, identity: `${dev}:${ino}` };
+      // Who has it has prepared it; here it must only fit.
+      const prealloc = share && locked && properties.prealloc === true;
+      const created = prepare(descriptor, path, fileSystem, { ...properties, prealloc }) && locked;
+      return { descriptor, fileSystem, created, locked, named: true, location: path, identity: `${dev}:${ino}` };
     } catch (error) {
       if (made) {
         unlinkSync(path);
@@ -73,6 +83,7 @@ export function openUnnamed(folder: string, properties: FileProperties): OpenFil
       descriptor,
       fileSystem,
       created,
+      locked: true,
       named: false,
       location: `${folder} (no name)`,
       identity: `${dev}:${ino}`,

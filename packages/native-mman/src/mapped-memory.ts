@@ -1,6 +1,6 @@
 import { closeSync, fdatasync } from "node:fs";
 import { promisify } from "node:util";
-import { type MemoryBacking, type MemorySupports, memoryErrors } from "@cpr/core";
+import { type MemoryBacking, type MemoryOwnership, type MemorySupports, memoryErrors } from "@cpr/core";
 import { dataRangesOf, tryLock } from "./descriptor.ts";
 import { addressOf, flushCache, mapOver, populate } from "./memory-map.ts";
 import { pageFunctionsUrl } from "./page-functions-url.ts";
@@ -17,8 +17,10 @@ export interface MappedMemoryOptions {
   readonly identity: string | undefined;
   /** See {@link MemoryBacking.created}. */
   readonly created: boolean;
-  /** It is open, locked and of the right size; it belongs to the {@link MappedMemory} from now on. */
+  /** It is open and of the right size; it belongs to the {@link MappedMemory} from now on. */
   readonly descriptor: number;
+  /** Others can open the object too: whether this opening has the exclusive lock. */
+  readonly locked?: boolean;
   /** `private`: the guest's stores copy pages and do not reach the object. */
   readonly visibility: "shared" | "private";
   /** Map with MAP_SYNC. */
@@ -39,6 +41,7 @@ export class MappedMemory implements MemoryBacking {
   readonly location: string;
   readonly identity: string | undefined;
   readonly created: boolean;
+  readonly ownership?: MemoryOwnership;
   readonly pageFunctions = pageFunctionsUrl;
   readonly #options: MappedMemoryOptions;
   #descriptor: number | undefined;
@@ -53,6 +56,9 @@ export class MappedMemory implements MemoryBacking {
     this.created = options.created;
     this.#options = options;
     this.#descriptor = options.descriptor;
+    if (options.locked !== undefined) {
+      this.ownership = this.#ownership(options.locked);
+    }
   }
 
   /**
@@ -122,6 +128,22 @@ export class MappedMemory implements MemoryBacking {
       tryLock(descriptor, "none");
       closeSync(descriptor);
     }
+  }
+
+  #ownership(held: boolean): MemoryOwnership {
+    return {
+      get held() {
+        return held;
+      },
+      acquire: () => {
+        held ||= tryLock(this.#open(), "exclusive");
+        return held;
+      },
+      release: () => {
+        tryLock(this.#open(), "none");
+        held = false;
+      },
+    };
   }
 
   #open(): number {

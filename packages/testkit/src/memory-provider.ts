@@ -20,7 +20,7 @@
  */
 import assert from "node:assert/strict";
 import { crc32 } from "node:zlib";
-import type { MemoryBacking, MemoryObjectOptions, MemoryProvider, PageFunctions } from "@cpr/core";
+import type { MemoryBacking, MemoryObjectOptions, MemoryProvider, OpenMemoryOptions, PageFunctions } from "@cpr/core";
 import { CaseList, type ComplianceCase, registerCases } from "./compliance-case.ts";
 import { equalBytes, pseudoRandomBytes, rejectsWithCprError } from "./expectations.ts";
 
@@ -64,8 +64,11 @@ export async function memoryProviderCases(fixture: MemoryProviderFixture): Promi
   };
 
   let supports = claimed;
+  let handsOver = false;
   await withPlace(async (specimen) => {
-    supports = (await specimen.open()).supports;
+    const backing = await specimen.open();
+    supports = backing.supports;
+    handsOver = backing.ownership !== undefined;
   })();
 
   list
@@ -309,6 +312,32 @@ export async function memoryProviderCases(fixture: MemoryProviderFixture): Promi
       }),
     )
     .addIf(
+      handsOver,
+      "goes from one who has it to another who waits, and back",
+      withPlace(async (specimen) => {
+        const { target } = addressSpace(size);
+        const { target: otherTarget } = addressSpace(size);
+        const backing = await specimen.open();
+        backing.mapInto(target);
+        const waiting = await specimen.open({}, { waiting: true });
+        waiting.mapInto(otherTarget);
+        target.fill(9);
+        const [first, second] = [backing.ownership, waiting.ownership];
+        assert.ok(first !== undefined && second !== undefined, "one of two has no ownership");
+        assert.deepEqual([first.held, second.held, second.acquire(), second.held], [true, false, false, false]);
+        assert.equal(waiting.created, false, "it says that it made what it found");
+        first.release();
+        assert.deepEqual([first.held, second.acquire(), second.acquire(), second.held], [false, true, true, true]);
+        assert.equal(first.acquire(), false, "both have it");
+        assert.ok(
+          otherTarget.every((byte) => byte === 9),
+          "the bytes have changed on the way",
+        );
+        second.release();
+        assert.equal(first.acquire(), true, "it does not come back");
+      }),
+    )
+    .addIf(
       supports.survivesProcessExit,
       "refuses a second opening while the first lasts, and does no damage",
       withPlace(async (specimen) => {
@@ -430,8 +459,8 @@ class Specimen {
     this.options = options;
   }
 
-  async open(changes: Partial<MemoryObjectOptions> = {}): Promise<MemoryBacking> {
-    const backing = await this.provider.open({ ...this.options, ...changes });
+  async open(changes: Partial<MemoryObjectOptions> = {}, options: OpenMemoryOptions = {}): Promise<MemoryBacking> {
+    const backing = await this.provider.open({ ...this.options, ...changes }, options);
     this.#opened.push(backing);
     return backing;
   }

@@ -1,5 +1,8 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { memoryErrors } from "../errors/memory-errors.ts";
 import { migrationErrors } from "../errors/migration-errors.ts";
 import { streamErrors } from "../errors/stream-errors.ts";
+import type { MemoryOwnership } from "../memory-provider.ts";
 import { findProcessorModel, missingFeatures } from "../processor-model.ts";
 import { decodeState } from "../state/codec.ts";
 import type { StateOf } from "../state/schema.ts";
@@ -27,6 +30,8 @@ export interface IncomingMigration extends MigrationIntent {
   checkpoint?: Checkpoint;
   saved?: SavedRunState;
   sections?: readonly DeviceSection[];
+  /** RAM whose lock another VM had when this one was made. */
+  locked?: Set<MemoryOwnership>;
   /** RAM was written to. */
   ramTouched?: boolean;
 }
@@ -40,8 +45,10 @@ export interface IncomingMigration extends MigrationIntent {
  */
 export const incomingPhases: readonly Phase<IncomingMigration>[] = [
   { name: "Judge whether the VM can be loaded in this way", run: judge },
+  { name: "Lock the RAM that is copied to", run: lockCopied, undo: unlockRam },
   { name: "Open the place that the URI names", status: "setup", run: openSource, undo: closeSourceQuietly },
   { name: "Read the stream and check all of it", status: "active", run: readStream, undo: clearRam },
+  { name: "Take over RAM in place from the VM that had it", run: takeOverRam, undo: unlockRam },
   { name: "Check that RAM in place belongs to this checkpoint", run: checkBinding },
   { name: "Check that the files of the host are the same that devices depend on", run: checkHostFiles },
   { name: "Check the states of vCPUs and devices", run: checkStates },
@@ -51,6 +58,50 @@ export const incomingPhases: readonly Phase<IncomingMigration>[] = [
 
 function judge(migration: IncomingMigration): void {
   refuse(incomingRefusals(migration));
+}
+
+/** How long a VM that has sent all it had may take to give up its RAM. */
+const handOverMilliseconds = 10_000;
+
+function lockCopied(migration: IncomingMigration): void {
+  for (const block of copiedBlocks(migration)) {
+    if (!lock(migration, block)) {
+      throw memoryErrors.ERR_CPR_MEMORY_BUSY({ path: block.backing.location });
+    }
+  }
+}
+
+async function takeOverRam(migration: IncomingMigration): Promise<void> {
+  const { subject, transport, signal } = migration;
+  const until = performance.now() + (transport.supports.stores ? 0 : handOverMilliseconds);
+  for (const block of subject.ram.blocks) {
+    while (!lock(migration, block)) {
+      if (performance.now() > until) {
+        throw memoryErrors.ERR_CPR_MEMORY_BUSY({ path: block.backing.location });
+      }
+      await delay(2, undefined, { signal });
+    }
+  }
+}
+
+function lock(migration: IncomingMigration, { backing: { ownership } }: RamBlock): boolean {
+  if (ownership === undefined || ownership.held) {
+    return true;
+  }
+  const locked = ownership.acquire();
+  if (locked) {
+    migration.locked ??= new Set();
+    migration.locked.add(ownership);
+  }
+  return locked;
+}
+
+/** Whoever had the RAM can have it back. */
+async function unlockRam({ locked }: IncomingMigration): Promise<void> {
+  for (const ownership of locked ?? []) {
+    ownership.release();
+  }
+  locked?.clear();
 }
 
 async function openSource(migration: IncomingMigration): Promise<void> {

@@ -61,6 +61,11 @@ export const outgoingPhases: readonly Phase<OutgoingMigration>[] = [
   { name: "Write the states", run: writeStates },
   { name: "Bind the RAM that stays in place to this checkpoint", run: bindRam, undo: unbindRam },
   { name: "Make the checkpoint durable and visible", run: commit },
+  {
+    name: "Give up RAM in place to the VM that has received the rest",
+    needed: ({ transport }) => !transport.supports.stores,
+    run: giveUpRam,
+  },
 ];
 
 function judge(migration: OutgoingMigration): void {
@@ -190,4 +195,12 @@ async function unbindRam({ bound }: OutgoingMigration): Promise<void> {
 
 async function commit({ sink, signal }: OutgoingMigration): Promise<void> {
   await untilAborted((sink as TransportSink).commit(), signal);
+}
+
+function giveUpRam({ subject, facts }: OutgoingMigration): void {
+  const { ram, generation } = facts as CheckpointFacts;
+  subject.ram.handOver(
+    subject.ram.blocks.filter((_, index) => ram[index]?.inPlace === true),
+    generation,
+  );
 }

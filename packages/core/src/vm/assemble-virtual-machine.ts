@@ -45,7 +45,7 @@ export async function assembleVirtualMachine(
     ...(configuration.uuid === undefined ? {} : { uuid: configuration.uuid }),
   };
   await machineModel.check(options, object.size);
-  const ram = await GuestRam.open(kernel, backend, [object]);
+  const ram = await GuestRam.open(kernel, backend, [object], { waiting: incoming !== undefined });
   opened.defer(() => ram.close());
   const building = control.build({ options, ram: ram.allocation.handle, regions: ram.regions });
   meanwhile();

@@ -1,9 +1,16 @@
 import type { Backend } from "../backend.ts";
 import { machineErrors } from "../errors/machine-errors.ts";
+import { memoryErrors } from "../errors/memory-errors.ts";
+import { migrationErrors } from "../errors/migration-errors.ts";
 import { isCprError } from "../errors.ts";
 import { GuestMemory, layOutRam, type RamAllocation, type RamRegion } from "../guest-memory.ts";
 import type { Kernel } from "../kernel.ts";
-import { type MemoryBacking, type MemoryObjectOptions, MemoryProvider } from "../memory-provider.ts";
+import {
+  type MemoryBacking,
+  type MemoryObjectOptions,
+  MemoryProvider,
+  type OpenMemoryOptions,
+} from "../memory-provider.ts";
 import { GenerationMark } from "../migration/generation.ts";
 import type { RamCopyThreads } from "../ram-copy/ram-copy-threads.ts";
 import { isStreamName, pageSize } from "../stream/format.ts";
@@ -31,6 +38,8 @@ export class GuestRam {
   readonly #kernel: Kernel;
   readonly #backend: string;
 
+  readonly #handedOver: { readonly block: RamBlock; readonly generation: string }[] = [];
+
   private constructor(
     kernel: Kernel,
     backend: string,
@@ -50,12 +59,17 @@ export class GuestRam {
   }
 
   /**
-   * Opens and locks memory objects, reserves address space, and maps the objects into it, end to end. On failure all
+   * Opens and locks memory objects, the latter later if the VM waits for a checkpoint and another one has them, reserves address space, and maps the objects into it, end to end. On failure all
    * of them are closed.
    *
    * @throws {CprError} the provider's error, or one of the machine's.
    */
-  static async open(kernel: Kernel, backend: Backend, objects: readonly MemoryObjectOptions[]): Promise<GuestRam> {
+  static async open(
+    kernel: Kernel,
+    backend: Backend,
+    objects: readonly MemoryObjectOptions[],
+    options: OpenMemoryOptions = {},
+  ): Promise<GuestRam> {
     const total = checkObjects(objects);
     if (total > backend.supports.maximumRam) {
       throw machineErrors.ERR_CPR_RAM_TOO_LARGE({
@@ -67,8 +81,8 @@ export class GuestRam {
     const providers = await Promise.all(objects.map((options) => findProvider(kernel, options)));
     const opened: MemoryBacking[] = [];
     try {
-      for (const [index, options] of objects.entries()) {
-        opened.push(await (providers[index] as MemoryProvider).open(options));
+      for (const [index, object] of objects.entries()) {
+        opened.push(await (providers[index] as MemoryProvider).open(object, options));
       }
       checkDistinct(opened);
       const allocation = backend.allocateRam(total);
@@ -119,6 +133,33 @@ export class GuestRam {
     const { plugins } = this.#kernel;
     const ram = bytes.buffer instanceof SharedArrayBuffer ? bytes : { plugins, backend: this.#backend, handle };
     return RamCopyThreads.begin({ ram, pageFunctions: this.pageFunctions, count });
+  }
+
+  /** Gives blocks up to the VM that has received the checkpoint of that generation, which they are bound to. */
+  handOver(blocks: readonly RamBlock[], generation: string): void {
+    for (const block of blocks) {
+      block.backing.ownership?.release();
+      this.#handedOver.push({ block, generation });
+    }
+  }
+
+  /**
+   * Takes back what was handed over.
+   *
+   * @throws {CprError} ERR_CPR_MEMORY_BUSY if another VM has it, ERR_CPR_RAM_MOVED_ON if one has used it.
+   */
+  async takeBack(): Promise<void> {
+    for (const { block, generation } of this.#handedOver) {
+      const { id, backing, mark } = block;
+      if (backing.ownership?.acquire() === false) {
+        throw memoryErrors.ERR_CPR_MEMORY_BUSY({ path: backing.location });
+      }
+      if ((await mark?.read())?.includes(generation) !== true) {
+        backing.ownership?.release();
+        throw migrationErrors.ERR_CPR_RAM_MOVED_ON({ id, location: backing.location });
+      }
+    }
+    this.#handedOver.length = 0;
   }
 
   /** Removes the marks of all blocks: what is about to change does not belong to a checkpoint any more. */

@@ -332,8 +332,13 @@ export class HostedVirtualMachine implements VirtualMachine, MigrationSubject {
     this.#emit({ event: "RESUME" });
   }
 
-  /** RAM moves on: it does not belong to the checkpoint any more that it was left in place for. */
+  /**
+   * RAM moves on: it does not belong to the checkpoint any more that it was left in place for.
+   *
+   * @throws {CprError} ERR_CPR_MEMORY_BUSY or ERR_CPR_RAM_MOVED_ON if it was handed over to another VM.
+   */
   async #releaseRam(): Promise<void> {
+    await this.ram.takeBack();
     this.ram.unbind();
     this.#migrations.ramMovesOn();
   }
