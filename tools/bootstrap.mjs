@@ -108,7 +108,7 @@ function installDependencies() {
 }
 
 function build() {
-  for (const folder of ["native-mman", "backend-kvm"]) {
+  for (const folder of ["native-mman", "native-socket", "backend-kvm"]) {
     run("Compiling the native addons", pinnedNode, [join("packages", folder, "scripts", "build.mjs")]);
   }
   run("Compiling TypeScript", join(bin, "tsc"), ["-b"]);

@@ -27,7 +27,7 @@ export class PackedRegistry {
   async install(name: string, manifest: Readonly<Record<string, unknown>>): Promise<string> {
     const folder = join(this.#folder, name);
     mkdirSync(folder, { recursive: true });
-    const settings = { overrides: this.#sources, onlyBuiltDependencies: ["@cpr/native-mman"] };
+    const settings = { overrides: this.#sources, onlyBuiltDependencies: ["@cpr/native-mman", "@cpr/native-socket"] };
     writeFileSync(join(folder, "package.json"), JSON.stringify({ ...manifest, pnpm: settings }));
     await run(process.execPath, [pnpm, "install", "--offline"], { cwd: folder, env: { ...process.env, CI: "true" } });
     return folder;

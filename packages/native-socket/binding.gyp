@@ -1,0 +1,8 @@
+{
+  "targets": [
+    {
+      "target_name": "native-socket",
+      "sources": ["src/native-socket.cc"]
+    }
+  ]
+}
