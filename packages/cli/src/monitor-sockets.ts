@@ -37,9 +37,10 @@ export class MonitorSockets {
   /** Lets clients talk with the VM. */
   serve(machine: VirtualMachine, commands: readonly MonitorCommand[], qmp: QmpServer): void {
     for (const [{ protocol }, listener] of this.#listeners) {
-      listener.serve((client) => {
+      listener.serve(({ stream: client, takeDescriptors }) => {
         if (protocol === "qmp") {
-          qmp.serve({ input: client, output: client });
+          const descriptors = takeDescriptors === undefined ? {} : { takeDescriptors };
+          qmp.serve({ input: client, output: client, ...descriptors });
           return;
         }
         // A connection that breaks closes.

@@ -15,6 +15,11 @@ export interface MonitorConversation {
   readonly audience: "people" | "programs";
   /** Shows how far a command is that takes long, and at the end that there is no more to show; absent if nobody sees it. */
   progress?(amount: { readonly done: number; readonly total: number } | undefined): void;
+  /**
+   * Takes the open descriptor that came with the command, which is the command's then; undefined if none came. Absent if
+   * none can come.
+   */
+  takeDescriptor?(): number | undefined;
 }
 
 /**

@@ -53,6 +53,16 @@ export const monitorErrors = defineErrors({
     when: "An argument of a QMP command is missing, of the wrong type or one too many.",
     message: ({ problem }) => problem,
   }),
+  ERR_CPR_MONITOR_NO_DESCRIPTOR: defineError<{ possible: boolean }>({
+    category: "usage",
+    when: "`add-fd` or `getfd` without an open descriptor that comes with it.",
+    message: () => "No file descriptor supplied via SCM_RIGHTS",
+    hint: ({ possible }) =>
+      possible
+        ? "Send the descriptor together with the command (sendmsg with SCM_RIGHTS)."
+        : "Descriptors can be received by -qmp unix:PATH only, and only if the addon of @cpr/native-socket was compiled, which " +
+          "needs g++, make and python3. -add-fd takes descriptors that the process inherits.",
+  }),
   ERR_CPR_CHANNELS: defineError<{ problem: string }>({
     category: "usage",
     when: "`migrate` or `migrate-incoming` is told no URI, or channels that make none.",
@@ -103,6 +113,12 @@ export const monitorErrors = defineErrors({
     when: "Nobody listens at the QMP socket that a client was told.",
     message: ({ path, reason }) => `Failed to connect to '${path}': ${reason}`,
     hint: () => "The VM must run and have been started with -qmp unix:PATH,server=on,wait=off.",
+  }),
+  ERR_CPR_QMP_NO_DESCRIPTORS: defineError<{ command: string }>({
+    category: "host",
+    when: "A QMP client is to send an open descriptor, and the addon for sockets was not compiled.",
+    message: ({ command }) => `The descriptor for ${command} cannot be sent`,
+    hint: () => "Install g++, make and python3, and install @cpr/native-socket again.",
   }),
   ERR_CPR_QMP_CLOSED: defineError<{ path: string }>({
     category: "input",

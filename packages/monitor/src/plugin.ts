@@ -1,5 +1,12 @@
 import { definePlugin, MonitorCommand } from "@cpr/core";
 import { CprLoadCommand, CprSaveCommand } from "./commands/checkpoint.ts";
+import {
+  AddDescriptorCommand,
+  CloseDescriptorCommand,
+  GetDescriptorCommand,
+  QueryDescriptorSetsCommand,
+  RemoveDescriptorCommand,
+} from "./commands/descriptors.ts";
 import { HelpCommand, InfoCommand, QueryCommandsCommand } from "./commands/help.ts";
 import {
   QueryExecutionCommand,
@@ -38,9 +45,12 @@ export default definePlugin({
   name: "@cpr/monitor",
   setup(context) {
     for (const command of [
+      AddDescriptorCommand,
+      CloseDescriptorCommand,
       ContCommand,
       CprLoadCommand,
       CprSaveCommand,
+      GetDescriptorCommand,
       HelpCommand,
       HumanMonitorCommand,
       InfoCommand,
@@ -54,6 +64,7 @@ export default definePlugin({
       MigrateSetParametersCommand,
       QmpCapabilitiesCommand,
       QueryCommandsCommand,
+      QueryDescriptorSetsCommand,
       QueryExecutionCommand,
       QueryMemoryCommand,
       QueryMigrateCapabilitiesCommand,
@@ -66,6 +77,7 @@ export default definePlugin({
       QueryUuidCommand,
       QueryVersionCommand,
       QuitCommand,
+      RemoveDescriptorCommand,
       StopCommand,
       SystemPowerDownCommand,
       SystemResetCommand,

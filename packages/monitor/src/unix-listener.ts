@@ -1,5 +1,6 @@
 import { lstatSync, unlinkSync } from "node:fs";
-import { connect, createServer, type Server, type Socket } from "node:net";
+import { connect, createServer } from "node:net";
+import type { Duplex } from "node:stream";
 import { monitorErrors } from "./monitor-errors.ts";
 
 /** What the C library says for the error codes that users meet. */
@@ -19,55 +20,73 @@ export function reasonOf(cause: unknown): string {
   return reasons[code] ?? (cause instanceof Error ? cause.message : String(cause));
 }
 
+/** A client that has connected. */
+export interface UnixClient {
+  readonly stream: Duplex;
+  /** Takes the descriptors that came with a chunk of a `data` event; absent if none can come. */
+  takeDescriptors?(chunk: Buffer): readonly number[];
+}
+
 /**
  * A Unix socket that clients connect to. What comes before {@link serve} waits. The socket's file is removed at the
  * end; one that a process left behind which was killed is replaced.
  */
 export class UnixListener {
-  readonly #server: Server;
-  readonly #early: Socket[] = [];
-  #serve: ((client: Socket) => void) | undefined;
+  readonly #early: UnixClient[] = [];
+  readonly #first = Promise.withResolvers<void>();
+  #serve: ((client: UnixClient) => void) | undefined;
+  #close: () => void = () => undefined;
   /** Fulfilled when the first client is there. */
-  readonly firstClient: Promise<void>;
+  readonly firstClient: Promise<void> = this.#first.promise;
 
-  private constructor(server: Server) {
-    this.#server = server;
-    this.firstClient = new Promise((resolve) => {
-      server.on("connection", (client) => {
-        resolve();
-        if (this.#serve === undefined) this.#early.push(client);
-        else this.#serve(client);
-      });
-    });
-  }
+  private constructor() {}
 
   /** @throws {CprError} ERR_CPR_MONITOR_LISTEN, ERR_CPR_MONITOR_SOCKET_BUSY */
   static async listen(path: string): Promise<UnixListener> {
     await removeStale(path);
-    const server = createServer({ allowHalfOpen: true });
-    const listener = new UnixListener(server);
-    await new Promise<void>((resolve, reject) => {
-      server.once("error", (cause) => {
-        reject(monitorErrors.ERR_CPR_MONITOR_LISTEN({ path, reason: reasonOf(cause) }, { cause }));
-      });
-      server.listen(path, resolve);
-    });
-    // NOTE: a client that cannot be accepted, e.g. because there are no descriptors left, is no reason to end the VM.
-    server.removeAllListeners("error").on("error", () => undefined);
+    const listener = new UnixListener();
+    try {
+      const { DescriptorServer, isAvailable, takeDescriptors } = await import("@cpr/native-socket");
+      if (isAvailable()) {
+        const server = DescriptorServer.listen([path], (stream) => listener.#accept({ stream, takeDescriptors }));
+        listener.#close = () => server.close();
+      } else {
+        listener.#close = await listenWithoutDescriptors(path, (stream) => listener.#accept({ stream }));
+      }
+    } catch (cause) {
+      throw monitorErrors.ERR_CPR_MONITOR_LISTEN({ path, reason: reasonOf(cause) }, { cause });
+    }
     return listener;
   }
 
   /** Hands over all clients, those that came before too. */
-  serve(serve: (client: Socket) => void): void {
+  serve(serve: (client: UnixClient) => void): void {
     this.#serve = serve;
     for (const client of this.#early.splice(0)) serve(client);
   }
 
   /** No client can connect any more; the socket's file is gone. Those that are connected stay. */
   close(): void {
-    this.#server.close();
-    for (const client of this.#early.splice(0)) client.destroy();
+    this.#close();
+    for (const { stream } of this.#early.splice(0)) stream.destroy();
   }
+
+  #accept(client: UnixClient): void {
+    this.#first.resolve();
+    if (this.#serve === undefined) this.#early.push(client);
+    else this.#serve(client);
+  }
+}
+
+/** Listens with Node's own sockets, which drop descriptors; gives what ends it. */
+export async function listenWithoutDescriptors(path: string, connected: (stream: Duplex) => void): Promise<() => void> {
+  const server = createServer({ allowHalfOpen: true }, connected);
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject).listen(path, resolve);
+  });
+  // NOTE: a client that cannot be accepted, e.g. because there are no descriptors left, is no reason to end the VM.
+  server.removeAllListeners("error").on("error", () => undefined);
+  return () => server.close();
 }
 
 /** Removes a socket that nobody listens at. @throws {CprError} ERR_CPR_MONITOR_SOCKET_BUSY if somebody does. */

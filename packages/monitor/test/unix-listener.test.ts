@@ -1,6 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { connect, type Socket } from "node:net";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
@@ -21,7 +21,7 @@ describe("UnixListener", () => {
     early.write("early");
     const served: string[] = [];
     const { promise, resolve } = Promise.withResolvers<void>();
-    listener.serve((client: Socket) => {
+    listener.serve(({ stream: client }) => {
       client.on("data", (bytes: Buffer) => {
         served.push(bytes.toString());
         client.destroy();

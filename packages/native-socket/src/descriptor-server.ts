@@ -60,7 +60,7 @@ export class DescriptorServer {
     while (this.#open) {
       const result = addon().accept(this.#descriptor);
       if (result >= 0) {
-        this.#connected(new DescriptorSocket(result));
+        this.#connected(new DescriptorSocket(result, true));
       } else if (mustWait(result)) {
         this.#watch.whenReadable(() => this.#accept());
         return;

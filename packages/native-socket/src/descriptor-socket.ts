@@ -31,9 +31,12 @@ export class DescriptorSocket extends Duplex {
   readonly #watch: Watch;
   readonly #accompanying = new WeakMap<Uint8Array, readonly number[]>();
 
-  /** @param descriptor - a socket that does not block; it is closed with the stream. */
-  constructor(descriptor: number) {
-    super({ allowHalfOpen: true, decodeStrings: true });
+  /**
+   * @param descriptor - a socket that does not block; it is closed with the stream.
+   * @param allowHalfOpen - the stream can be written to after the other side has ended its own.
+   */
+  constructor(descriptor: number, allowHalfOpen: boolean) {
+    super({ allowHalfOpen, decodeStrings: true });
     this.#descriptor = descriptor;
     this.#watch = new Watch(descriptor);
   }
@@ -50,7 +53,7 @@ export class DescriptorSocket extends Duplex {
       closeSync(descriptor);
       throw systemError("connect", result);
     }
-    const socket = new DescriptorSocket(descriptor);
+    const socket = new DescriptorSocket(descriptor, false);
     if (result === EINPROGRESS) {
       const { promise, resolve, reject } = Promise.withResolvers<void>();
       const onAbort = (): void => reject(signal?.reason);

@@ -13,6 +13,7 @@
  * @packageDocumentation
  */
 import assert from "node:assert/strict";
+import { openSync } from "node:fs";
 import { CprError, isCprError, type MonitorCommand, type MonitorContext, type RunState } from "@cpr/core";
 import { CaseList, type ComplianceCase, registerCases } from "./compliance-case.ts";
 import { FakeVirtualMachine } from "./fakes/fake-virtual-machine.ts";
@@ -26,6 +27,8 @@ export interface MonitorCommandFixture {
   readonly values?: Readonly<Record<string, unknown>>;
   /** The runstate in which it is called; `running` by default. */
   readonly runState?: RunState;
+  /** Makes the VM what the command needs, e.g. hands it descriptors. */
+  prepare?(machine: FakeVirtualMachine): void;
   /** The commands that there are beside it, for one that tells about them. */
   readonly others?: readonly MonitorCommand[];
 }
@@ -40,10 +43,14 @@ export function monitorCommandCases(fixture: MonitorCommandFixture): readonly Co
     const command = fixture.create();
     const machine = new FakeVirtualMachine();
     machine.runState = fixture.runState ?? machine.runState;
+    fixture.prepare?.(machine);
     return { command, machine, context: { machine, commands: [command, ...others], conversation } };
   };
   const { words, onlyFor } = fixture.create();
-  const conversation = { audience: onlyFor ?? (words === undefined ? "programs" : "people") } as const;
+  const conversation = {
+    audience: onlyFor ?? (words === undefined ? "programs" : "people"),
+    takeDescriptor: () => openSync("/dev/null", "r"),
+  } as const;
   return new CaseList()
     .add("has its name for programs, and one line about itself", () => {
       const { name, summary } = fixture.create();

@@ -1,5 +1,7 @@
-import { connect, type Socket } from "node:net";
+import { connect } from "node:net";
+import type { Duplex } from "node:stream";
 import { CprError, type ErrorCategory } from "@cpr/core";
+import type { DescriptorSocket } from "@cpr/native-socket";
 import { monitorErrors } from "../monitor-errors.ts";
 import { reasonOf } from "../unix-listener.ts";
 import type { VersionInformation } from "../version.ts";
@@ -34,7 +36,7 @@ interface Pending {
  */
 export class QmpClient implements AsyncDisposable {
   readonly #path: string;
-  readonly #socket: Socket;
+  readonly #socket: Duplex;
   readonly #pending = new Map<number, Pending>();
   readonly #listeners = new Set<(event: QmpEvent) => void>();
   readonly #greeting = Promise.withResolvers<NonNullable<Incoming["QMP"]>>();
@@ -43,7 +45,7 @@ export class QmpClient implements AsyncDisposable {
   /** Fulfilled when the connection is gone, from whichever side. */
   readonly closed: Promise<void>;
 
-  private constructor(path: string, socket: Socket) {
+  private constructor(path: string, socket: Duplex) {
     this.#path = path;
     this.#socket = socket;
     const scanner = new JsonScanner();
@@ -80,11 +82,8 @@ export class QmpClient implements AsyncDisposable {
    * @throws {CprError} ERR_CPR_QMP_CONNECT, ERR_CPR_QMP_PROTOCOL, ERR_CPR_QMP_CLOSED
    */
   static async connect(path: string): Promise<QmpClient> {
-    const socket = connect(path);
-    await new Promise<void>((resolve, reject) => {
-      socket.once("connect", resolve).once("error", (cause) => {
-        reject(monitorErrors.ERR_CPR_QMP_CONNECT({ path, reason: reasonOf(cause) }, { cause }));
-      });
+    const socket = await connectTo(path).catch((cause) => {
+      throw monitorErrors.ERR_CPR_QMP_CONNECT({ path, reason: reasonOf(cause) }, { cause });
     });
     const client = new QmpClient(path, socket);
     await client.#greeting.promise;
@@ -100,11 +99,16 @@ export class QmpClient implements AsyncDisposable {
   /**
    * Carries out a command. Commands of one client are carried out one after the other.
    *
+   * @param descriptors - open descriptors that are sent with the command; they stay the caller's.
    * @returns what the command answers; an empty object if nothing.
    * @throws {CprError} as in the VM's process: with its code, category, hint and details; from a server that does not tell
    * these, ERR_CPR_QMP_REFUSED. ERR_CPR_QMP_CLOSED if the connection ends before the answer.
    */
-  async execute(command: string, values: Readonly<Record<string, unknown>> = {}): Promise<unknown> {
+  async execute(
+    command: string,
+    values: Readonly<Record<string, unknown>> = {},
+    descriptors: readonly number[] = [],
+  ): Promise<unknown> {
     if (this.#socket.destroyed) {
       throw this.#problem ?? monitorErrors.ERR_CPR_QMP_CLOSED({ path: this.#path });
     }
@@ -112,7 +116,14 @@ export class QmpClient implements AsyncDisposable {
     const id = this.#lastId;
     return new Promise((resolve, reject) => {
       this.#pending.set(id, { command, resolve, reject });
-      this.#socket.write(`${JSON.stringify({ execute: command, arguments: values, id })}\n`);
+      const message = `${JSON.stringify({ execute: command, arguments: values, id })}\n`;
+      if (descriptors.length === 0) {
+        this.#socket.write(message);
+      } else if ("send" in this.#socket) {
+        (this.#socket as DescriptorSocket).send(Buffer.from(message), descriptors).catch(reject);
+      } else {
+        reject(monitorErrors.ERR_CPR_QMP_NO_DESCRIPTORS({ command }));
+      }
     });
   }
 
@@ -171,4 +182,17 @@ function errorOf(command: string, { class: name, desc, cpr }: QmpError): Error {
   }
   const { code, category, hint, details } = cpr;
   return new CprError(code, category as ErrorCategory, desc, { details, hint });
+}
+
+/** With Node's own socket where there is no addon, which sends no descriptors. */
+async function connectTo(path: string): Promise<Duplex> {
+  const { DescriptorSocket, isAvailable } = await import("@cpr/native-socket");
+  if (isAvailable()) {
+    return DescriptorSocket.connect([path]);
+  }
+  const socket = connect(path);
+  await new Promise<void>((resolve, reject) => {
+    socket.once("connect", resolve).once("error", reject);
+  });
+  return socket;
 }

@@ -1,5 +1,6 @@
 import type { Readable, Writable } from "node:stream";
 import type { MonitorCommand, MonitorContext, VirtualMachineEvent } from "@cpr/core";
+import { DescriptorInbox } from "../descriptor-inbox.ts";
 import { monitorErrors } from "../monitor-errors.ts";
 import { versionInformation } from "../version.ts";
 import { checkArguments } from "./check-arguments.ts";
@@ -20,6 +21,14 @@ const farewellMilliseconds = 1000;
 export interface QmpStreams {
   readonly input: Readable;
   readonly output: Writable;
+  /** Takes the descriptors that came with a chunk of the input; absent if none can come. */
+  takeDescriptors?(chunk: Buffer): readonly number[];
+}
+
+/** A message that waits to be carried out, and what came with it. */
+interface ReceivedMessage {
+  readonly message: ScannedMessage;
+  readonly descriptors: readonly number[];
 }
 
 /**
@@ -31,25 +40,34 @@ export class QmpSession {
   readonly #input: Readable;
   readonly #output: Writable;
   readonly #scanner = new JsonScanner();
-  readonly #waiting: ScannedMessage[] = [];
+  readonly #waiting: ReceivedMessage[] = [];
+  readonly #inbox = new DescriptorInbox();
+  #arrived: number[] = [];
   #negotiated = false;
   #working: Promise<void> | undefined;
   /** Fulfilled when the client is gone and its last command was carried out. */
   readonly done: Promise<void>;
 
-  constructor(context: Omit<MonitorContext, "conversation">, { input, output }: QmpStreams) {
-    this.#context = { ...context, conversation: { audience: "programs" } };
+  constructor(context: Omit<MonitorContext, "conversation">, { input, output, takeDescriptors }: QmpStreams) {
+    const inbox = takeDescriptors === undefined ? {} : { takeDescriptor: () => this.#inbox.take() };
+    this.#context = { ...context, conversation: { audience: "programs", ...inbox } };
     this.#input = input;
     this.#output = output;
     this.done = new Promise((resolve) => {
       output.on("close", () => void (this.#working ?? Promise.resolve()).then(resolve));
+    });
+    void this.done.then(() => {
+      this.#discardWaiting();
+      this.#inbox.put(this.#arrived);
+      this.#inbox.close();
     });
     // A connection that breaks closes, which is all there is to know.
     input.on("error", () => undefined);
     output.on("error", () => undefined);
     this.#send({ QMP: { version: versionInformation(), capabilities: [] } });
     input.on("data", (bytes: Buffer) => {
-      this.#waiting.push(...this.#scanner.scan(bytes));
+      this.#arrived.push(...(takeDescriptors?.(bytes) ?? []));
+      this.#receive([...this.#scanner.scan(bytes)]);
       if (this.#working === undefined && this.#waiting.length > 0) {
         this.#working = this.#work().finally(() => {
           this.#working = undefined;
@@ -61,6 +79,15 @@ export class QmpSession {
     input.on("end", () => void this.#farewell());
   }
 
+  /** Descriptors come with the end of a chunk, and so belong to the last message in it, or to the next if none is complete. */
+  #receive(messages: readonly ScannedMessage[]): void {
+    for (const [index, message] of messages.entries()) {
+      const last = index === messages.length - 1;
+      this.#waiting.push({ message, descriptors: last ? this.#arrived : [] });
+      if (last) this.#arrived = [];
+    }
+  }
+
   /** Tells the client what has happened, if it is so far. */
   tell(event: VirtualMachineEvent): void {
     if (this.#negotiated) {
@@ -70,8 +97,12 @@ export class QmpSession {
 
   /** Ends the conversation: the command that is under way is answered, later ones are not carried out. */
   async close(): Promise<void> {
-    this.#waiting.length = 0;
+    this.#discardWaiting();
     await this.#farewell();
+  }
+
+  #discardWaiting(): void {
+    for (const { descriptors } of this.#waiting.splice(0)) this.#inbox.put(descriptors);
   }
 
   async #farewell(): Promise<void> {
@@ -90,9 +121,10 @@ export class QmpSession {
     // Commands that have arrived wait in the socket meanwhile: a client cannot pile them up here.
     this.#input.pause();
     for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
-      this.#send(await this.#answer(next));
+      this.#inbox.put(next.descriptors);
+      this.#send(await this.#answer(next.message));
       if (this.#output.writableLength > pauseLimit) await this.#taken();
-      if (this.#output.destroyed) this.#waiting.length = 0;
+      if (this.#output.destroyed) this.#discardWaiting();
     }
   }
 

@@ -91,7 +91,7 @@ export async function qmpFixture(more: readonly MonitorCommand[] = []) {
   const machine = new FakeVirtualMachine();
   const server = new QmpServer(machine, [...contributedCommands(), ...more]);
   const listener = await UnixListener.listen(path);
-  listener.serve((client) => server.serve({ input: client, output: client }));
+  listener.serve(({ stream, ...more }) => server.serve({ input: stream, output: stream, ...more }));
   onTestFinished(() => listener.close());
   return { folder, path, machine, server, listener, client: () => new RawClient(path) };
 }
