@@ -12,7 +12,7 @@ export class MonitorSockets {
   }
 
   /**
-   * Makes the sockets, and waits for clients where that is asked for. Clients are served later, by {@link serve}.
+   * Makes the sockets. Clients that come are served later, by {@link serve}.
    *
    * @throws {CprError} if a socket cannot be made; none is left behind then.
    */
@@ -20,18 +20,23 @@ export class MonitorSockets {
     const listeners: [MonitorSocket, UnixListener][] = [];
     try {
       for (const socket of sockets) {
-        const listener = await UnixListener.listen(socket.path);
-        listeners.push([socket, listener]);
-        if (socket.wait) {
-          process.stderr.write(`cpr: waiting for a connection on unix:${socket.path}\n`);
-          await listener.firstClient;
-        }
+        listeners.push([socket, await UnixListener.listen(socket.path)]);
       }
     } catch (error) {
       for (const [, listener] of listeners) listener.close();
       throw error;
     }
     return new MonitorSockets(listeners);
+  }
+
+  /** Waits for clients where that is asked for. */
+  async wait(): Promise<void> {
+    for (const [{ path, wait }, listener] of this.#listeners) {
+      if (wait) {
+        process.stderr.write(`cpr: waiting for a connection on unix:${path}\n`);
+        await listener.firstClient;
+      }
+    }
   }
 
   /** Lets clients talk with the VM. */

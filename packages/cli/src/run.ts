@@ -1,5 +1,6 @@
+import { constants } from "node:os";
 import type { Worker } from "node:worker_threads";
-import { type CharacterSink, createVirtualMachine, Kernel, MonitorCommand } from "@cpr/core";
+import { type CharacterSink, createVirtualMachine, Kernel, MonitorCommand, type VirtualMachine } from "@cpr/core";
 import { planRun } from "./configuration.ts";
 import { installedPlugins } from "./installed-plugins.ts";
 import type { RunOptions } from "./run-options.ts";
@@ -15,11 +16,21 @@ export async function run(options: RunOptions, thread?: Worker): Promise<number>
     wanted.length === 0 ? undefined : await (await import("./monitor-sockets.ts")).MonitorSockets.open(wanted);
   using removal = new DisposableStack();
   removal.defer(() => sockets?.close());
+  let machine: VirtualMachine | undefined;
+  const quit = (signal: NodeJS.Signals): void => {
+    if (machine === undefined) {
+      sockets?.close();
+      process.exit(128 + constants.signals[signal]);
+    }
+    void machine.quit("host-signal");
+  };
+  process.on("SIGTERM", quit).on("SIGINT", quit).on("SIGHUP", quit);
+  await sockets?.wait();
   // A checkpoint that is named at the start is loaded when programs can see how that goes, and give it up.
   const { incoming } = configuration;
   const uri = incoming === "defer" ? undefined : incoming;
   const waiting = uri === undefined ? configuration : { ...configuration, incoming: "defer" };
-  const machine = await createVirtualMachine(kernel, waiting, {
+  machine = await createVirtualMachine(kernel, waiting, {
     ...(thread === undefined ? {} : { thread }),
     meanwhile: () => {
       monitor = loadMonitor(kernel);
@@ -35,8 +46,6 @@ export async function run(options: RunOptions, thread?: Worker): Promise<number>
       process.stderr.write(`${event.event}\n${event.report}\n`);
     }
   });
-  const quit = (): void => void machine.quit("host-signal");
-  process.on("SIGTERM", quit).on("SIGINT", quit).on("SIGHUP", quit);
   const { attachStreams, QmpServer, commands } = await (monitor ?? loadMonitor(kernel));
   const qmp = new QmpServer(machine, commands);
   sockets?.serve(machine, commands, qmp);
@@ -46,6 +55,7 @@ export async function run(options: RunOptions, thread?: Worker): Promise<number>
   }
   const release = attachStreams(machine, commands, streams, qmp);
   const end = await machine.ended;
+  sockets?.close();
   await qmp.close();
   release();
   if (end.reason === "not-loaded") {

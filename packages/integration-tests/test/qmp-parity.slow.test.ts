@@ -17,6 +17,7 @@ type Message = Readonly<Record<string, unknown>>;
 /** One conversation with a VM over QMP, message by message. */
 class Conversation {
   readonly events: string[] = [];
+  readonly closed: Promise<unknown>;
   readonly #socket: Socket;
   readonly #answers: Message[] = [];
   #rest = "";
@@ -24,6 +25,9 @@ class Conversation {
 
   constructor(socket: Socket) {
     this.#socket = socket;
+    // QEMU does not end its connections, it drops them.
+    socket.on("error", () => undefined);
+    this.closed = new Promise((resolve) => socket.on("close", resolve));
     socket.on("data", (bytes: Buffer) => {
       const lines = (this.#rest + bytes.toString()).split("\r\n");
       this.#rest = lines.pop() ?? "";
@@ -42,6 +46,26 @@ class Conversation {
     }
   }
 
+  /** Takes the greeting, negotiates, and asks for the events of migrations. */
+  async begin(...more: string[]): Promise<void> {
+    await this.next();
+    await this.execute("qmp_capabilities");
+    const capabilities = ["events", ...more].map((capability) => ({ capability, state: true }));
+    await this.execute("migrate-set-capabilities", { capabilities });
+    await this.execute("migrate-set-parameters", { mode: "cpr-reboot" });
+  }
+
+  /** Waits for an event, and asks harmless questions meanwhile. */
+  async until(event: string): Promise<void> {
+    while (!this.events.includes(event)) await this.execute("query-name");
+  }
+
+  /** Waits for the end of a migration: QEMU tells of it before the VM is in postmigrate. */
+  async saved(): Promise<void> {
+    await this.until("MIGRATION completed");
+    while (((await this.execute("query-status")) as Message)["status"] !== "postmigrate");
+  }
+
   async ask(text: string): Promise<Message> {
     this.#socket.write(`${text}\n`);
     return this.next();
@@ -54,9 +78,9 @@ class Conversation {
   }
 
   #take(message: Message): void {
-    const { event, data } = message as { event?: string; data?: { status?: string } };
+    const { event, data } = message as { event?: string; data?: object };
     if (event === undefined) this.#answers.push(message);
-    else this.events.push(data?.status === undefined ? event : `${event} ${data.status}`);
+    else this.events.push([event, ...Object.values(data ?? {})].join(" "));
   }
 }
 
@@ -173,6 +197,15 @@ function expectSameShape(theirs: unknown, ours: unknown, path: string): void {
   }
 }
 
+/**
+ * What has happened, without how often RAM was gone through, what the guest did (they are different ones), and how the start
+ * went before anybody was there to see.
+ */
+const story = ({ events }: Conversation): readonly string[] =>
+  events
+    .slice(events[0] === "RESUME" ? 1 : 0)
+    .filter((event) => !event.startsWith("MIGRATION_PASS ") && event !== "RESET true guest-reset");
+
 /** Only where there is a QEMU to compare with. */
 const compared = describe.runIf(hasQemu);
 
@@ -222,21 +255,48 @@ compared("QMP beside QEMU's", () => {
     });
     const answers: Message[] = [];
     for (const [index, conversation] of [theirs, ours].entries()) {
-      await conversation.next();
-      await conversation.execute("qmp_capabilities");
-      const capabilities = ["events", "x-ignore-shared"].map((capability) => ({ capability, state: true }));
-      await conversation.execute("migrate-set-capabilities", { capabilities });
-      await conversation.execute("migrate-set-parameters", { mode: "cpr-reboot" });
+      await conversation.begin("x-ignore-shared");
       await conversation.execute("migrate", { uri: `file:${join(folder, `${index}.state`)}` });
-      while (!conversation.events.includes("MIGRATION completed")) await conversation.execute("query-status");
+      await conversation.saved();
       answers.push(await queries(conversation));
     }
     const [of = {}, ourAnswers = {}] = answers;
     expectSameShape(of, ourAnswers, "answers");
     expect(ourAnswers["status"]).toEqual(of["status"]);
-    // QEMU goes through RAM several times, and starts with an event of its own.
-    const story = ({ events }: Conversation): string[] =>
-      events.filter((event) => event !== "MIGRATION_PASS" && event !== "RESUME");
     expect(story(ours)).toEqual(story(theirs));
+  });
+
+  it("tells what happens to a VM by the same events in the same order", async () => {
+    const folder = scratchFolder();
+    const outgoing = await both();
+    for (const [index, conversation] of outgoing.entries()) {
+      await conversation.begin("pause-before-switchover");
+      for (const command of ["stop", "stop", "cont", "cont", "system_reset", "system_powerdown"]) {
+        await conversation.execute(command);
+      }
+      await conversation.ask('{"execute":"migrate","arguments":{"uri":"file:/nowhere/vm.state"}}');
+      expect(await conversation.execute("query-status")).toMatchObject({ running: true });
+      await conversation.execute("migrate", { uri: `file:${join(folder, `${index}.state`)}` });
+      await conversation.until("MIGRATION pre-switchover");
+      expect(await conversation.ask('{"execute":"cont"}')).toMatchObject({
+        error: { desc: "Migration is not finalized yet" },
+      });
+      await conversation.execute("migrate-continue", { state: "pre-switchover" });
+      await conversation.saved();
+      await conversation.execute("cont");
+      await conversation.execute("quit");
+      await conversation.closed;
+    }
+    expect(story(outgoing[1])).toEqual(story(outgoing[0]));
+
+    const incoming = await both("-incoming", "defer");
+    for (const [index, conversation] of incoming.entries()) {
+      await conversation.begin();
+      expect(await conversation.execute("query-status")).toEqual({ running: false, status: "inmigrate" });
+      await conversation.execute("migrate-incoming", { uri: `file:${join(folder, `${index}.state`)}` });
+      await conversation.until("MIGRATION completed");
+      expect(await conversation.execute("query-status")).toEqual({ running: true, status: "running" });
+    }
+    expect(story(incoming[1])).toEqual(story(incoming[0]));
   });
 });

@@ -63,6 +63,16 @@ describe("cpr run -qmp", () => {
     expect(existsSync(socket)).toBe(false);
   });
 
+  it("leaves no socket behind when it is ended while it waits", async () => {
+    const socket = join(scratchFolder(), "qmp.sock");
+    const cpr = start("-qmp", `unix:${socket},server=on`);
+    await once(cpr.stderr as NonNullable<typeof cpr.stderr>, "data");
+    expect(existsSync(socket)).toBe(true);
+    cpr.kill("SIGINT");
+    expect((await cpr.ended)[0]).toBe(130);
+    expect(existsSync(socket)).toBe(false);
+  });
+
   it("speaks QMP on standard input and output", async () => {
     const cpr = start("-qmp", "stdio");
     let output = "";
