@@ -1,9 +1,11 @@
 import { execFile } from "node:child_process";
-import { cpSync, existsSync, mkdtempSync, readFileSync, realpathSync, rmSync } from "node:fs";
+import { cpSync, existsSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { buildGuestProgram } from "@cpr/guest-programs";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { CprProcess } from "../../../tools/cpr-process.ts";
 import { root } from "../../../tools/workspace.ts";
 import { PackedRegistry } from "./installed-packages.ts";
 
@@ -53,6 +55,32 @@ describe("a plugin outside the workspace", () => {
     ]);
     expect(others).toEqual([]);
     expect(numPassedTests).toBeGreaterThan(15);
+  }, 120_000);
+
+  test("holds migrations back, and takes them, though nobody knows its names", async () => {
+    const hold = join(folder, "hold");
+    writeFileSync(hold, "a backup is being made\n");
+    const machine = ["-object", `memory-backend-file,id=ram0,size=16M,mem-path=${join(folder, "ram0")},share=on`];
+    const settings = ["-global", "migration.mode=cpr-reboot", "-global", "migration.x-ignore-shared=on"];
+    const guest = ["-m", "16M", "-kernel", buildGuestProgram("counter"), "-serial", "null", "--plugin", project];
+    const first = new CprProcess([...machine, ...guest, ...settings], { PARTS_HOLD: hold });
+    onTestFinished(() => first.kill("SIGKILL"));
+    await first.ready();
+    const uri = `parts:${join(folder, "stream")}`;
+    const reason = `Migrations are held back by '${hold}': a backup is being made`;
+    expect(await first.command("info migrate")).toContain(reason);
+    expect(await first.command(`migrate ${uri}`)).toContain(reason);
+    expect(await first.command("info status")).toBe("VM status: running");
+    rmSync(hold);
+    expect(await first.command("info migrate")).not.toContain(reason);
+    expect(await first.command("migrate tcp:127.0.0.1:1")).toMatch(/Use a URI that keeps the bytes: .*parts:…/);
+    expect(await first.command(`migrate ${uri}`)).toBe("");
+    expect((await first.quit()).status).toBe(0);
+    const second = new CprProcess([...machine, ...guest, ...settings, "-incoming", uri], { PARTS_HOLD: hold });
+    onTestFinished(() => second.kill("SIGKILL"));
+    await second.ready();
+    expect(await second.command("info status")).toBe("VM status: running");
+    expect((await second.quit()).status).toBe(0);
   }, 120_000);
 
   test("is found by an installed cpr beside the built-in plugins, with no privilege on either side", async () => {
