@@ -145,7 +145,7 @@ export const migrationErrors = defineErrors({
     category: "host",
     when: "The file that tells to which checkpoint RAM in place belongs cannot be written or removed.",
     message: ({ path, reason }) => `Could not write '${path}': ${reason}`,
-    hint: ({ id }) => `It stands beside the file of memory object '${id}'; its folder must be writable.`,
+    hint: ({ id }) => `It binds memory object '${id}' to its checkpoint; its folder must be writable.`,
   }),
   ERR_CPR_HOST_FILE: defineError<{ id: string; path: string; reason: string }>({
     category: "host",

@@ -1,17 +1,29 @@
 import {
   closeSync,
   fsyncSync,
+  mkdirSync,
   openSync,
   readFileSync,
+  realpathSync,
   renameSync,
   rmSync,
   statSync,
   unlinkSync,
   writeFileSync,
 } from "node:fs";
-import { dirname } from "node:path";
+import { homedir } from "node:os";
+import { dirname, join } from "node:path";
 import { migrationErrors } from "../errors/migration-errors.ts";
 import type { MemoryObjectOptions } from "../memory-provider.ts";
+
+/**
+ * Where the marks of RAM on devices are: `CPR_STATE_DIRECTORY`, or `/var/lib/cpr` for root and the folder `cpr` in
+ * `XDG_STATE_HOME` (`~/.local/state`) for others.
+ */
+function stateFolder(): string {
+  const { CPR_STATE_DIRECTORY: given, XDG_STATE_HOME: home = join(homedir(), ".local", "state") } = process.env;
+  return given ?? (process.getuid?.() === 0 ? "/var/lib/cpr" : join(home, "cpr"));
+}
 
 /** A new generation: 32 hexadecimal digits that no other checkpoint has. */
 export function newGeneration(): string {
@@ -20,27 +32,35 @@ export function newGeneration(): string {
 
 /**
  * The mark that binds RAM which stays in place to the checkpoints that it belongs to: a small file beside the file of
- * the memory object, `PATH.cpr`, that holds their generations. One is added when the VM is saved; all are removed before
- * the VM runs again. There are several if the VM was loaded, did not run, and was saved once more.
+ * the memory object, `PATH.cpr`, that holds their generations; for a device it is in {@link stateFolder}. One is added
+ * when the VM is saved; all are removed before the VM runs again. There are several if the VM was loaded, did not run,
+ * and was saved once more.
  *
  * NOTE: all of it is synchronous. It is a few bytes, and the guest stands still; another thread would only add its own time.
  */
 export class GenerationMark {
   readonly #id: string;
   readonly #path: string;
+  /** It is in {@link stateFolder}. */
+  readonly #ownFolder: boolean;
 
-  private constructor(id: string, path: string) {
+  private constructor(id: string, path: string, ownFolder: boolean) {
     this.#id = id;
     this.#path = path;
+    this.#ownFolder = ownFolder;
   }
 
-  /** The mark of a memory object; undefined if it is no regular file with a name. */
-  static of(options: MemoryObjectOptions): GenerationMark | undefined {
-    const path = options["mem-path"];
-    if (path === undefined) {
+  /** The mark of a memory object; undefined if it is neither a file nor a character device with a name. */
+  static of({ id, "mem-path": path }: MemoryObjectOptions): GenerationMark | undefined {
+    const found = path === undefined ? undefined : statSync(path, { throwIfNoEntry: false });
+    if (path === undefined || found === undefined) {
       return undefined;
     }
-    return isRegularFile(path) ? new GenerationMark(options.id, `${path}.cpr`) : undefined;
+    if (found.isCharacterDevice()) {
+      // NOTE: what stands beside a device is gone after a reboot, its RAM may not be.
+      return new GenerationMark(id, join(stateFolder(), `${encodeURIComponent(realpathSync(path))}.cpr`), true);
+    }
+    return found.isFile() ? new GenerationMark(id, `${path}.cpr`, false) : undefined;
   }
 
   /** The generations of the checkpoints to which the RAM belongs as it is; none if there is no mark, or what is there is none. */
@@ -64,6 +84,9 @@ export class GenerationMark {
     // Beside its place, then renamed: a full disk must not destroy the mark of an older checkpoint.
     const temporary = `${this.#path}.${process.pid}.tmp`;
     try {
+      if (this.#ownFolder) {
+        mkdirSync(dirname(this.#path), { recursive: true });
+      }
       const text = generations.map((generation) => `cpr generation ${generation}\n`).join("");
       writeFileSync(temporary, text, { mode: 0o600, flush: true });
       renameSync(temporary, this.#path);
@@ -108,14 +131,6 @@ export class GenerationMark {
   #failure(cause: unknown): Error {
     const reason = cause instanceof Error ? cause.message : String(cause);
     return migrationErrors.ERR_CPR_BINDING_WRITE({ id: this.#id, path: this.#path, reason }, { cause });
-  }
-}
-
-function isRegularFile(path: string): boolean {
-  try {
-    return statSync(path).isFile();
-  } catch {
-    return false;
   }
 }
 

@@ -1,0 +1,75 @@
+import { mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { GenerationMark, newGeneration } from "../src/migration/generation.ts";
+
+let folder = "";
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "cpr-core-"));
+});
+
+afterEach(async () => {
+  vi.unstubAllEnvs();
+  await rm(folder, { recursive: true });
+});
+
+const markOf = (path: string | undefined) =>
+  GenerationMark.of({
+    type: "memory-backend-file",
+    id: "ram0",
+    size: 4096,
+    ...(path === undefined ? {} : { "mem-path": path }),
+  });
+
+describe("the mark of RAM in place", () => {
+  it("stands beside a file, with a line for each generation, until it is removed", async () => {
+    const path = join(folder, "ram0");
+    await writeFile(path, "");
+    const mark = markOf(path) as GenerationMark;
+    expect(mark.read()).toEqual([]);
+    const [first, second] = [newGeneration(), newGeneration()];
+    mark.write([first, second]);
+    expect(await readFile(`${path}.cpr`, "latin1")).toBe(`cpr generation ${first}\ncpr generation ${second}\n`);
+    expect(markOf(path)?.read()).toEqual([first, second]);
+    expect(await readdir(folder)).toEqual(["ram0", "ram0.cpr"]);
+    mark.remove();
+    mark.remove();
+    expect(mark.read()).toEqual([]);
+    mark.write([first]);
+    mark.write([]);
+    expect(await readdir(folder)).toEqual(["ram0"]);
+  });
+
+  it("is in a folder that outlives a reboot for a device, by whatever name the device is called", async () => {
+    const marks = join(folder, "state", "cpr");
+    vi.stubEnv("CPR_STATE_DIRECTORY", marks);
+    const name = join(folder, "dax0.0");
+    await symlink("/dev/null", name);
+    const mark = markOf(name) as GenerationMark;
+    expect(mark.read()).toEqual([]);
+    mark.remove();
+    const generation = newGeneration();
+    mark.write([generation]);
+    expect(await readdir(marks)).toEqual(["%2Fdev%2Fnull.cpr"]);
+    expect(markOf("/dev/null")?.read()).toEqual([generation]);
+  });
+
+  it("cannot be where nothing can be written, which is told", () => {
+    vi.stubEnv("CPR_STATE_DIRECTORY", "/dev/null/nowhere");
+    const mark = markOf("/dev/null") as GenerationMark;
+    expect(() => mark.write([newGeneration()])).toThrow(
+      expect.objectContaining({
+        code: "ERR_CPR_BINDING_WRITE",
+        message: expect.stringContaining("/dev/null/nowhere/%2Fdev%2Fnull.cpr"),
+      }) as Error,
+    );
+  });
+
+  it("is none for RAM without a name, and for what is no file", () => {
+    expect(markOf(undefined)).toBeUndefined();
+    expect(markOf(join(folder, "missing"))).toBeUndefined();
+    expect(markOf(folder)).toBeUndefined();
+  });
+});
