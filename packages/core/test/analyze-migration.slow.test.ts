@@ -60,7 +60,8 @@ describe("QEMU's analyze-migration.py", () => {
     expect(state["echo0 (4)"]).toEqual({ received: "0x00000002", last: "0x0000007d" });
     expect(state["ram (0)"]).toEqual({ "section sizes": { ram0: "0x0000000000100000" } });
     const description = JSON.parse(await analyze(name, "-d", "desc")) as { cpr: { ram: unknown } };
-    expect(description.cpr.ram).toEqual([{ id: "ram0", size: mebibyte, inPlace, bound: inPlace }]);
+    const chunks = inPlace ? {} : { chunks: expect.stringMatching(/^[A-Za-z0-9+/]{6}==$/) };
+    expect(description.cpr.ram).toEqual([{ id: "ram0", size: mebibyte, inPlace, bound: inPlace, ...chunks }]);
     await analyze(name, "-x");
     const extracted = await readFile(join(folder, "ram0"));
     expect(Buffer.compare(extracted, inPlace ? new Uint8Array(mebibyte) : ram)).toBe(0);

@@ -27,7 +27,7 @@ describe("capabilities", () => {
       expect.objectContaining({
         code: "ERR_CPR_CAPABILITY_UNSUPPORTED",
         message: "Migration capability 'xbzrle' is not supported",
-        hint: "Supported: events, pause-before-switchover, multifd, x-ignore-shared, validate-uuid.",
+        hint: "Supported: events, pause-before-switchover, multifd, x-ignore-shared, validate-uuid, mapped-ram.",
       }) as Error,
     );
     settings.setCapability("xbzrle", false);

@@ -290,7 +290,7 @@ describe("a checkpoint that is broken", () => {
       {},
       "the RAM section: version 5 is too new",
     ],
-    ["facts of a newer version", '"format":1', '"format":2', {}, "the checkpoint: version 2 is too new"],
+    ["facts of a newer version", '"format":2', '"format":3', {}, "the checkpoint: version 3 is too new"],
     ["another section before RAM", "\x03ram\0\0\0\0", "\x03rom\0\0\0\0", {}, "Unknown section or instance 'rom' 0"],
     ["an unknown command", "\x08\0\x0b\0\0", "\x08\0\x07\0\0", {}, "unknown command 7"],
     ["an unknown section", "\x04\0\0\0\x01", "\x09\0\0\0\x01", {}, "Unknown section type 9"],
@@ -306,6 +306,7 @@ describe("a checkpoint that is broken", () => {
     ["a device that is not described", "example0\0\0\0\0", "exbmple0\0\0\0\0", {}, "lacks section 'exbmple0' 0"],
     ["a description that is not JSON", '"page_size"', '"page_size ', {}, "is not JSON"],
     ["another page size", '"page_size":4096', '"page_size":8192', {}, "pages of 8192 bytes"],
+    ["a fact that nobody knows", '"processor":', '"prosessor":', {}, "an unknown key 'cpr.prosessor'"],
     ["no facts", '"cpr":', '"cpx":', {}, "is not of this program"],
     ["a generation that is none", "0123456789abcdef", "0123456789abcdeg", {}, "malformed key 'cpr'"],
     [
@@ -332,6 +333,38 @@ describe("a checkpoint that is broken", () => {
     const stream = await writeCheckpoint({ copied: [{ id: "mig.mem", bytes: ram, dataRanges: [[0, 4096]] }] });
     const broken = replace(stream, "\0\0\0\0\0\0\0\x08\x07mig.mem", record);
     expect((await refusal(readBack(broken))).message).toContain(message);
+  });
+
+  it("names the section or the piece of RAM that is damaged", async () => {
+    const ram = new Uint8Array(0x30_0000);
+    ram[0x20_1000] = 0x77;
+    const stream = await writeCheckpoint({
+      blocks: [{ id: "mig.mem", size: ram.length }],
+      copied: [{ id: "mig.mem", bytes: ram, dataRanges: [[0, ram.length]] }],
+      devices: 2,
+    });
+    const inPage = Buffer.from(stream);
+    inPage[inPage.indexOf(0x77)] = 0x76;
+    expect((await refusal(readBack(inPage))).message).toBe(
+      "The migration stream is damaged: RAM block 'mig.mem' is not what was written, in the 1048576 bytes at offset 0x200000",
+    );
+    const inSection = Buffer.from(stream);
+    const at = inSection.indexOf("example1", 0, "latin1") + "example1".length + 8 + 1;
+    inSection[at] = (inSection[at] as number) ^ 1;
+    expect((await refusal(readBack(inSection))).message).toBe(
+      "The migration stream is damaged: section 'example1' 0 is not what was written",
+    );
+  });
+
+  it("is refused with the states of two devices exchanged, although its checksum is right", async () => {
+    const stream = Buffer.from(await writeCheckpoint({ devices: 2 }));
+    const [first, second] = ["example0", "example1"].map((name) => stream.indexOf(name, 0, "latin1")) as [
+      number,
+      number,
+    ];
+    stream.write("example1", first, "latin1");
+    stream.write("example0", second, "latin1");
+    expect((await refusal(readBack(reseal(stream)))).message).toContain("section 'example1' 0 is not what was written");
   });
 
   it("is called damaged if its checksum is wrong, whatever its bytes seem to say", async () => {

@@ -13,15 +13,16 @@ describe("what settings want of a transport", () => {
   it.each([
     ["nothing", [], false, pipe, []],
     ["nothing, as direct-io alone has no effect", [], true, pipe, []],
-    ["positions", ["mapped-ram"], false, memory, []],
+    ["positions, for threads", ["mapped-ram"], false, file, []],
+    ["positions, for threads", ["mapped-ram"], false, memory, [seekable]],
     ["positions", ["mapped-ram"], false, pipe, [seekable]],
     ["channels, which no stream has", ["multifd"], false, file, [channels]],
     ["channels, which no stream has", ["multifd"], false, pipe, [channels]],
     ["channels at positions", ["mapped-ram", "multifd"], false, file, []],
-    ["channels at positions", ["mapped-ram", "multifd"], false, memory, [channels]],
+    ["channels at positions", ["mapped-ram", "multifd"], false, memory, [seekable, channels]],
     ["channels at positions", ["mapped-ram", "multifd"], false, pipe, [seekable, channels]],
     ["channels that bypass the cache", ["mapped-ram", "multifd"], true, file, []],
-    ["channels that bypass the cache", ["mapped-ram", "multifd"], true, memory, [channels, direct]],
+    ["channels that bypass the cache", ["mapped-ram", "multifd"], true, memory, [seekable, channels, direct]],
   ] as const)("%s: %j, direct-io %s, %j", (_what, capabilities, directIo, supports, expected) => {
     const broken = brokenTransportRules({
       uri: { text: "store:a", scheme: "store", rest: "a" },

@@ -32,7 +32,7 @@ export const capabilityDefinitions: Readonly<Record<string, CapabilityDefinition
   "postcopy-preempt": { supported: "no" },
   "switchover-ack": { supported: "no" },
   "dirty-limit": { supported: "no" },
-  "mapped-ram": { supported: "no", recorded: true },
+  "mapped-ram": { supported: "yes", recorded: true },
 };
 
 /** What must not be on, with QEMU's words for it. */

@@ -4,21 +4,32 @@ import { migrationErrors } from "../errors/migration-errors.ts";
 import { streamErrors } from "../errors/stream-errors.ts";
 import type { MemoryOwnership } from "../memory-provider.ts";
 import { findProcessorModel, missingFeatures } from "../processor-model.ts";
+import type { CopiedPages } from "../ram-copy/ram-copy-threads.ts";
 import { decodeState } from "../state/codec.ts";
 import type { StateOf } from "../state/schema.ts";
-import { type Checkpoint, readCheckpoint, readPages } from "../stream/checkpoint-reader.ts";
+import { type Checkpoint, readCheckpoint } from "../stream/checkpoint-reader.ts";
 import type { StreamConfiguration } from "../stream/configuration-section.ts";
 import type { DeviceSection } from "../stream/description-section.ts";
-import { pageSize } from "../stream/format.ts";
 import { globalState, globalStateName, interpretGlobalState, type SavedRunState } from "../stream/global-state.ts";
-import type { RamBlockEntry, RamVisitor } from "../stream/ram-section.ts";
+import type { RamBlockEntry } from "../stream/ram-section.ts";
 import type { TransportSource } from "../transport.ts";
 import type { RamBlock } from "../vm/guest-ram.ts";
 import { capabilityDefinitions } from "./capabilities.ts";
 import { checkFiles, hostFilesOf } from "./host-files.ts";
+import {
+  checkPages,
+  clearRam,
+  closeSource,
+  copiedBlocks,
+  copyRam,
+  isMapped,
+  RamCopier,
+  readerOf,
+} from "./incoming-ram.ts";
 import type { MigrationRecord } from "./migration-record.ts";
 import { type Phase, untilAborted } from "./phase.ts";
 import { incomingRefusals, type MigrationIntent, refuse } from "./preflight.ts";
+import { type MappedRam, RamChannels } from "./ram-channels.ts";
 import { decodeUuid } from "./uuid.ts";
 
 /** An incoming migration: what it was asked for, and what its phases hand on to each other. */
@@ -27,6 +38,10 @@ export interface IncomingMigration extends MigrationIntent {
   /** Given when the VM ends meanwhile. */
   readonly signal: AbortSignal;
   source?: TransportSource | undefined;
+  /** With mapped-ram. */
+  ramChannels?: RamChannels | undefined;
+  /** With mapped-ram: what the stream has of the blocks that are copied. */
+  mappedRam?: readonly (MappedRam & CopiedPages)[];
   checkpoint?: Checkpoint;
   saved?: SavedRunState;
   sections?: readonly DeviceSection[];
@@ -52,6 +67,7 @@ export const incomingPhases: readonly Phase<IncomingMigration>[] = [
   { name: "Check that RAM in place belongs to this checkpoint", run: checkBinding },
   { name: "Check that the files of the host are the same that devices depend on", run: checkHostFiles },
   { name: "Check the states of vCPUs and devices", run: checkStates },
+  { name: "Check the pages of RAM that have places of their own in the stream", needed: isMapped, run: checkPages },
   { name: "Copy RAM from the stream", run: copyRam, undo: clearRam },
   { name: "Put vCPUs and devices in their states", run: putStates },
 ];
@@ -107,13 +123,9 @@ async function unlockRam({ locked }: IncomingMigration): Promise<void> {
 async function openSource(migration: IncomingMigration): Promise<void> {
   const { subject, transport, uri, signal } = migration;
   migration.source = await transport.openSource(uri, { signal, descriptors: subject.descriptors });
-}
-
-/** The command or socket at the other end may tell only now that it failed. */
-async function closeSource(migration: IncomingMigration): Promise<void> {
-  const { source } = migration;
-  migration.source = undefined;
-  await source?.close();
+  if (isMapped(migration)) {
+    migration.ramChannels = await RamChannels.open(subject.ram, migration.source, migration.channels);
+  }
 }
 
 async function closeSourceQuietly(migration: IncomingMigration): Promise<void> {
@@ -121,13 +133,11 @@ async function closeSourceQuietly(migration: IncomingMigration): Promise<void> {
   await closeSource(migration).catch(() => undefined);
 }
 
-function isSeekable(source: TransportSource): source is TransportSource & Required<Pick<TransportSource, "readAt">> {
-  return source.readAt !== undefined;
-}
-
 /** Whether pages go to RAM while the stream is read for the first time; see {@link incomingPhases}. */
 function readsOnce({ subject }: IncomingMigration, source: TransportSource): boolean {
-  return !isSeekable(source) || subject.ram.blocks.every(({ backing }) => !backing.supports.survivesProcessExit);
+  return (
+    source.readAt === undefined || subject.ram.blocks.every(({ backing }) => !backing.supports.survivesProcessExit)
+  );
 }
 
 async function readStream(migration: IncomingMigration): Promise<void> {
@@ -135,7 +145,7 @@ async function readStream(migration: IncomingMigration): Promise<void> {
   const source = migration.source as TransportSource;
   const once = readsOnce(migration, source);
   const copier = new RamCopier(migration);
-  const reading = readCheckpoint((buffer) => untilAborted(source.read(buffer), signal), {
+  const reading = readCheckpoint(readerOf(source, signal), {
     configuration: (configuration) => checkConfiguration(migration, configuration),
     blocks: (blocks) => {
       checkBlocks(subject.ram.blocks, blocks);
@@ -157,7 +167,9 @@ async function readStream(migration: IncomingMigration): Promise<void> {
   migration.checkpoint = checkpoint;
   if (once) {
     copier.finish();
-    await closeSource(migration);
+    if (!isMapped(migration)) {
+      await closeSource(migration);
+    }
   }
   checkFacts(migration, checkpoint);
   record.ramTotal = subject.ram.size;
@@ -221,13 +233,16 @@ function checkFacts(migration: IncomingMigration, { head, sections, facts, lengt
       missing: lackingFeatures(facts.processor.model, processor.model),
     });
   }
-  for (const [index, { id }] of head.blocks.entries()) {
+  for (const [index, { id, mapped }] of head.blocks.entries()) {
     const block = facts.ram.find((each) => each.id === id);
     if (block === undefined) {
       throw fail(`nothing is said about RAM block '${id}'`);
     }
-    if (block.inPlace && (head.pages[index] as number) > 0) {
+    if (block.inPlace && ((head.pages[index] as number) > 0 || mapped !== undefined)) {
       throw fail(`block ${id} should not be migrated !`);
+    }
+    if (!block.inPlace && mapped === undefined && head.configuration.capabilities.includes("mapped-ram")) {
+      throw fail(`the pages of RAM block '${id}' have no place`);
     }
   }
   const section = sections.find(({ id }) => id === globalStateName);
@@ -273,92 +288,6 @@ async function checkStates({ subject, sections, signal }: IncomingMigration): Pr
   await untilAborted(subject.control.prepareLoad(sections as readonly DeviceSection[]), signal);
 }
 
-async function copyRam(migration: IncomingMigration): Promise<void> {
-  const { source, checkpoint, signal } = migration;
-  const { head, facts } = checkpoint as Checkpoint;
-  if (source !== undefined && isSeekable(source) && facts.ram.some(({ inPlace }) => !inPlace)) {
-    const copier = new RamCopier(migration);
-    let position = 0;
-    const read = async (buffer: Uint8Array): Promise<number> => {
-      const count = await untilAborted(source.readAt(position, buffer), signal);
-      position += count;
-      return count;
-    };
-    await readPages(read, head, copier);
-    copier.finish();
-  }
-  await closeSource(migration);
-}
-
 async function putStates({ subject, signal, guestTime }: IncomingMigration): Promise<void> {
   await untilAborted(subject.control.load(guestTime), signal);
-}
-
-/** RAM that a failed load has written to is cleared: it was empty before, or held what no checkpoint knows. */
-async function clearRam(migration: IncomingMigration): Promise<void> {
-  if (migration.ramTouched === true) {
-    migration.ramTouched = false;
-    for (const block of copiedBlocks(migration)) {
-      block.bytes.fill(0);
-    }
-  }
-}
-
-/** The blocks whose contents are in the stream; before that is known, all that could not stay in place here. */
-function copiedBlocks({ subject, mode, capabilities, checkpoint }: IncomingMigration): readonly RamBlock[] {
-  return subject.ram.blocks.filter(({ id, backing }) =>
-    checkpoint === undefined
-      ? !(capabilities.has("x-ignore-shared") && mode.keepsInPlace(backing.supports))
-      : checkpoint.facts.ram.some((facts) => facts.id === id && !facts.inPlace),
-  );
-}
-
-/** Puts pages into RAM, and zeros where the stream has no page. */
-class RamCopier implements RamVisitor {
-  readonly #migration: IncomingMigration;
-  #targets: readonly (RamBlock | undefined)[] = [];
-
-  constructor(migration: IncomingMigration) {
-    this.#migration = migration;
-  }
-
-  blocks(blocks: readonly RamBlockEntry[]): void {
-    const copied = copiedBlocks(this.#migration);
-    this.#targets = blocks.map(({ id }) => copied.find((block) => block.id === id));
-    for (const { bytes, backing, mark } of copied) {
-      // What the RAM was left in place for, if it was, cannot be loaded any more: also not if this load fails, or is killed.
-      mark?.remove();
-      // Private memory is empty. A file may hold what another VM has left there.
-      if (backing.supports.survivesProcessExit) {
-        for (const [start, end] of backing.dataRanges()) {
-          this.#migration.ramTouched = true;
-          bytes.fill(0, start, end);
-        }
-      }
-    }
-  }
-
-  page(block: number, offset: number, contents: Uint8Array | undefined): void {
-    const target = this.#targets[block];
-    const { record } = this.#migration;
-    if (target === undefined) {
-      throw streamErrors.ERR_CPR_STREAM_FORMAT({
-        position: 0,
-        problem: `the stream has pages for RAM block ${block}, which could stay in place here, and it can be read only once`,
-      });
-    }
-    this.#migration.ramTouched = true;
-    if (contents === undefined) {
-      target.bytes.fill(0, offset, offset + pageSize);
-      record.progress.zeroPages += 1;
-    } else {
-      target.bytes.set(contents, offset);
-      record.progress.normalPages += 1;
-    }
-  }
-
-  finish(): void {
-    const { record, subject } = this.#migration;
-    record.progress.scanned = subject.ram.size;
-  }
 }

@@ -2,7 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { CheckpointWriter } from "../stream/checkpoint-writer.ts";
 import { type CheckpointFacts, type DeviceSection, factsFormat } from "../stream/description-section.ts";
 import { encodeGlobalState, globalStateName, type SavedRunState } from "../stream/global-state.ts";
-import type { RamBlockContents } from "../stream/ram-section.ts";
+import type { RamBlockEntry } from "../stream/ram-section.ts";
 import type { TransportSink } from "../transport.ts";
 import type { RamBlock } from "../vm/guest-ram.ts";
 import { capabilityDefinitions } from "./capabilities.ts";
@@ -11,7 +11,8 @@ import { hostFilesOf, observeFiles } from "./host-files.ts";
 import type { MigrationRecord } from "./migration-record.ts";
 import { type Phase, untilAborted } from "./phase.ts";
 import { type OutgoingIntent, outgoingRefusals, refuse } from "./preflight.ts";
-import { noticesAbout, placeRam } from "./ram-placement.ts";
+import { RamChannels } from "./ram-channels.ts";
+import { noticesAbout, placeRam, type RamPlacement } from "./ram-placement.ts";
 import { encodeUuid } from "./uuid.ts";
 
 /** An outgoing migration: what it was asked for, and what its phases hand on to each other. */
@@ -22,6 +23,8 @@ export interface OutgoingMigration extends OutgoingIntent {
   /** Fulfilled when the user says `migrate-continue`. */
   readonly continued: Promise<void>;
   sink?: TransportSink;
+  /** With mapped-ram, if there is RAM to copy. */
+  ramChannels?: RamChannels | undefined;
   before?: SavedRunState;
   facts?: CheckpointFacts;
   sections?: readonly DeviceSection[];
@@ -75,10 +78,26 @@ function judge(migration: OutgoingMigration): void {
 async function openSink(migration: OutgoingMigration): Promise<void> {
   const { subject, transport, uri, signal } = migration;
   migration.sink = await transport.openSink(uri, { signal, descriptors: subject.descriptors });
+  const { mode, capabilities, channels } = migration;
+  if (capabilities.has("mapped-ram") && placeRam(subject.ram.blocks, mode, capabilities).some(isCopied)) {
+    migration.ramChannels = await RamChannels.open(subject.ram, migration.sink, channels);
+  }
 }
 
-async function abortSink({ sink }: OutgoingMigration): Promise<void> {
-  await sink?.abort();
+const isCopied = ({ inPlace }: RamPlacement): boolean => !inPlace;
+
+async function closeChannels(migration: OutgoingMigration): Promise<void> {
+  const { ramChannels } = migration;
+  migration.ramChannels = undefined;
+  await ramChannels?.close();
+}
+
+async function abortSink(migration: OutgoingMigration): Promise<void> {
+  try {
+    await closeChannels(migration);
+  } finally {
+    await migration.sink?.abort();
+  }
 }
 
 async function stopMachine(migration: OutgoingMigration): Promise<void> {
@@ -114,10 +133,13 @@ function decide(migration: OutgoingMigration): void {
 }
 
 async function writeRam(migration: OutgoingMigration): Promise<void> {
-  const { subject, capabilities, sink, signal, record, bandwidth } = migration;
-  const { ram } = migration.facts as CheckpointFacts;
+  const { subject, capabilities, sink, signal, record } = migration;
   const recorded = [...capabilities].filter((name) => capabilityDefinitions[name]?.recorded === true);
-  const writer = new CheckpointWriter((bytes) => untilAborted((sink as TransportSink).write(bytes), signal), {
+  const mapped = recorded.includes("mapped-ram");
+  const { write, writeAt } = sink as TransportSink;
+  const put =
+    mapped && writeAt !== undefined ? writeAt.bind(sink) : (_: number, bytes: Uint8Array) => write.call(sink, bytes);
+  const writer = new CheckpointWriter((bytes, position) => untilAborted(put(position, bytes), signal), {
     machine: subject.machine,
     capabilities: recorded,
     ...(capabilities.has("validate-uuid") && subject.uuid !== undefined ? { uuid: encodeUuid(subject.uuid) } : {}),
@@ -131,11 +153,25 @@ async function writeRam(migration: OutgoingMigration): Promise<void> {
     size: bytes.length,
     ...(withAddresses ? { address: guestAddress } : {}),
   }));
-  const copied = subject.ram.blocks.flatMap(({ id, bytes, backing }, index): RamBlockContents[] =>
-    ram[index]?.inPlace === true ? [] : [{ id, bytes, dataRanges: backing.dataRanges() }],
-  );
+  const { ram } = migration.facts as CheckpointFacts;
+  const copied = subject.ram.blocks.filter((_, index) => ram[index]?.inPlace !== true);
+  if (mapped) {
+    await writeMappedRam(migration, writer, blocks, copied);
+  } else {
+    await writePlainRam(migration, writer, blocks, copied);
+  }
+}
+
+/** RAM in the order of the stream, page by page. */
+async function writePlainRam(
+  { signal, record, bandwidth }: OutgoingMigration,
+  writer: CheckpointWriter,
+  blocks: readonly RamBlockEntry[],
+  copied: readonly RamBlock[],
+): Promise<void> {
   const begun = performance.now();
-  await writer.writeRam(blocks, copied, {
+  const contents = copied.map(({ id, bytes, backing }) => ({ id, bytes, dataRanges: backing.dataRanges() }));
+  await writer.writeRam(blocks, contents, {
     progress: record.progress,
     checkpoint: async ({ position }) => {
       signal.throwIfAborted();
@@ -147,6 +183,22 @@ async function writeRam(migration: OutgoingMigration): Promise<void> {
       }
     },
   });
+}
+
+/** Every page at its own place in the file, by several threads. */
+async function writeMappedRam(
+  migration: OutgoingMigration,
+  writer: CheckpointWriter,
+  blocks: readonly RamBlockEntry[],
+  copied: readonly RamBlock[],
+): Promise<void> {
+  const { ramChannels, signal, record, bandwidth } = migration;
+  const { progress } = record;
+  await writer.writeMappedRam(blocks, new Set(copied.map(({ id }) => id)), ramChannels?.start ?? 0, (places) => {
+    const mapped = places.map(({ mapped }, index) => ({ block: copied[index] as RamBlock, mapped }));
+    return (ramChannels as RamChannels).write(mapped, { signal, progress, bandwidth });
+  });
+  await closeChannels(migration);
 }
 
 async function waitForContinue({ continued, signal }: OutgoingMigration): Promise<void> {

@@ -15,8 +15,9 @@ interface TransportRule {
 /** The rules in QEMU's order (migration/migration.c, `migration_transport_compatible`), from what transports state about themselves. */
 const transportRules: readonly TransportRule[] = [
   {
+    // NOTE: threads write the pages, and that is all of mapped-ram that there is here.
     wanted: ({ capabilities }) => capabilities.has("mapped-ram"),
-    given: ({ seekable }) => seekable,
+    given: ({ seekable, parallel }) => seekable && parallel,
     refuse: (uri) => migrationErrors.ERR_CPR_TRANSPORT_SEEKABLE({ uri }),
   },
   {

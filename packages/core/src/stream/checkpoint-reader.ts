@@ -1,5 +1,7 @@
 import { streamErrors } from "../errors/stream-errors.ts";
 import { isCprError } from "../errors.ts";
+import type { BlockChecksums } from "./chunk-checksum.ts";
+import { chunkSize } from "./chunk-checksum.ts";
 import { readConfiguration, type StreamConfiguration } from "./configuration-section.ts";
 import { crc32 } from "./crc32.ts";
 import {
@@ -17,9 +19,10 @@ import {
   streamVersion,
   switchoverStart,
 } from "./format.ts";
-import { type RamBlockEntry, RamSectionReader, type RamVisitor } from "./ram-section.ts";
+import { layoutFor, type RamBlockEntry, RamSectionReader, type RamVisitor } from "./ram-section.ts";
+import { sectionChecksum } from "./section-checksum.ts";
 import { type ReadBytes, StreamReader } from "./stream-reader.ts";
-import { checkTrailer, trailerLength } from "./trailer.ts";
+import { checkChecksum, readTrailer, type Trailer, trailerLength } from "./trailer.ts";
 
 /** Told of the parts of a stream in their order, so that it can refuse them early. */
 export interface CheckpointVisitor extends RamVisitor {
@@ -30,8 +33,10 @@ export interface CheckpointVisitor extends RamVisitor {
 export interface CheckpointHead {
   readonly configuration: StreamConfiguration;
   readonly blocks: readonly RamBlockEntry[];
-  /** Pages that the stream has of each block. */
+  /** Pages that the stream has of each block; with mapped-ram, the bitmaps tell. */
   readonly pages: readonly number[];
+  /** Checksums of the chunks of each block, by the pages that were read. */
+  readonly chunkChecksums: readonly BlockChecksums[];
   /** CRC-32 of the head. */
   readonly checksum: number;
   /** Its length in bytes. */
@@ -61,13 +66,16 @@ const tailLimit = 256 * 1024 * 1024;
 export async function readCheckpoint(read: ReadBytes, visitor: CheckpointVisitor): Promise<Checkpoint> {
   const reader = new StreamReader(read);
   await readMagic(reader);
+  const patient = new PatientVisitor(visitor);
   let head: CheckpointHead;
   try {
-    head = await readHead(reader, visitor);
+    head = await readHead(reader, patient);
   } catch (error) {
     if (isCprError(error) && error.category === "checkpoint") {
       const last = await reader.drain(trailerLength);
-      checkTrailer(last, reader.position, reader.checksum());
+      checkChecksum(readTrailer(last, reader.position), reader.checksum());
+      // What is unknown may also make the rest unreadable.
+      patient.complain();
     }
     throw error;
   }
@@ -76,22 +84,65 @@ export async function readCheckpoint(read: ReadBytes, visitor: CheckpointVisitor
   if (end < 0) {
     throw streamErrors.ERR_CPR_STREAM_TRUNCATED({ position: head.length + tail.length });
   }
-  const length = head.length + end;
-  const trailer = checkTrailer(tail.subarray(end), length, crc32(tail.subarray(0, end), head.checksum));
-  const descriptionStart = end - trailer.descriptionLength;
+  const trailer = readTrailer(tail.subarray(end), head.length + end);
+  let checkpoint: Checkpoint;
+  try {
+    checkpoint = readTail(head, tail.subarray(0, end), trailer);
+  } catch (error) {
+    if (!isCprError(error) || error.code !== "ERR_CPR_STREAM_DAMAGED") {
+      checkChecksum(trailer, crc32(tail.subarray(0, end), head.checksum));
+    }
+    throw error;
+  }
+  checkChecksum(trailer, crc32(tail.subarray(0, end), head.checksum));
+  patient.complain();
+  return checkpoint;
+}
+
+/** Reads what follows the head up to the trailer, and compares the checksums of sections and chunks. */
+function readTail(head: CheckpointHead, tail: Uint8Array, { descriptionLength }: Trailer): Checkpoint {
+  const descriptionStart = tail.length - descriptionLength;
   const fail = (position: number, problem: string) =>
     streamErrors.ERR_CPR_STREAM_FORMAT({ position: head.length + position, problem });
   const view = new DataView(tail.buffer, tail.byteOffset, tail.byteLength);
   if (
     descriptionStart < 6 ||
     tail[descriptionStart - 5] !== sectionType.description ||
-    view.getUint32(descriptionStart - 4) !== trailer.descriptionLength
+    view.getUint32(descriptionStart - 4) !== descriptionLength
   ) {
     throw streamErrors.ERR_CPR_STREAM_DAMAGED({ problem: "its last line does not lead to the vmdescription" });
   }
-  const description = parseStreamDescription(tail.subarray(descriptionStart, end), head.length + descriptionStart);
+  const description = parseStreamDescription(tail.subarray(descriptionStart), head.length + descriptionStart);
   const sections = readSections(view, descriptionStart - 5, description, fail);
-  return { head, sections, facts: description.facts, length };
+  checkSections(sections, description.sectionChecksums);
+  checkChunks(head, description.facts);
+  return { head, sections, facts: description.facts, length: head.length + tail.length };
+}
+
+function checkSections(sections: readonly DeviceSection[], checksums: readonly number[] | undefined): void {
+  for (const [place, section] of sections.entries()) {
+    if (checksums !== undefined && checksums[place] !== sectionChecksum(section, place)) {
+      throw streamErrors.ERR_CPR_STREAM_DAMAGED({
+        problem: `section '${section.id}' ${section.instance} is not what was written`,
+      });
+    }
+  }
+}
+
+/** Compares the pages that were read with what was written. Those of mapped-ram are looked at later. */
+function checkChunks({ blocks, chunkChecksums }: CheckpointHead, { ram }: CheckpointFacts): void {
+  for (const [index, { id, mapped }] of blocks.entries()) {
+    const expected = ram.find((block) => block.id === id)?.chunkChecksums;
+    if (mapped === undefined) {
+      expected?.forEach((checksum, chunk) => {
+        if (checksum !== chunkChecksums[index]?.of(chunk)) {
+          throw streamErrors.ERR_CPR_STREAM_DAMAGED({
+            problem: `RAM block '${id}' is not what was written, in the ${chunkSize} bytes at offset 0x${(chunk * chunkSize).toString(16)}`,
+          });
+        }
+      });
+    }
+  }
 }
 
 /**
@@ -105,6 +156,51 @@ export async function readPages(read: ReadBytes, expected: CheckpointHead, visit
   const { checksum } = await readHead(reader, { configuration: () => undefined, ...bind(visitor) });
   if (checksum !== expected.checksum) {
     throw streamErrors.ERR_CPR_STREAM_DAMAGED({ problem: "it changed while it was being loaded" });
+  }
+}
+
+/** Passes on to a visitor, until it finds something wrong with the checkpoint: that is told when the time has come. */
+class PatientVisitor implements CheckpointVisitor {
+  readonly #visitor: CheckpointVisitor;
+  #complaint: unknown;
+
+  constructor(visitor: CheckpointVisitor) {
+    this.#visitor = visitor;
+  }
+
+  /** @throws what the visitor threw. */
+  complain(): void {
+    if (this.#complaint !== undefined) {
+      throw this.#complaint;
+    }
+  }
+
+  configuration(configuration: StreamConfiguration): void {
+    this.#tell(() => this.#visitor.configuration(configuration));
+  }
+
+  blocks(blocks: readonly RamBlockEntry[]): void {
+    this.#tell(() => this.#visitor.blocks(blocks));
+  }
+
+  page(block: number, offset: number, contents: Uint8Array | undefined): void {
+    if (this.#complaint === undefined) {
+      this.#tell(() => this.#visitor.page(block, offset, contents));
+    }
+  }
+
+  #tell(visit: () => void): void {
+    if (this.#complaint !== undefined) {
+      return;
+    }
+    try {
+      visit();
+    } catch (error) {
+      if (!isCprError(error) || error.category !== "checkpoint") {
+        throw error;
+      }
+      this.#complaint = error;
+    }
   }
 }
 
@@ -131,7 +227,7 @@ async function readMagic(reader: StreamReader): Promise<void> {
 async function readHead(reader: StreamReader, visitor: CheckpointVisitor): Promise<CheckpointHead> {
   const configuration = await readConfiguration(reader);
   visitor.configuration(configuration);
-  const ram = new RamSectionReader(reader, visitor, configuration.capabilities.includes("x-ignore-shared"));
+  const ram = new RamSectionReader(reader, visitor, layoutFor(configuration.capabilities));
   let ramId: number | undefined;
   for (;;) {
     await reader.need(1);
@@ -140,8 +236,9 @@ async function readHead(reader: StreamReader, visitor: CheckpointVisitor): Promi
       if (ram.blocks === undefined || ramId === undefined) {
         throw reader.error("there is no RAM section");
       }
-      const { blocks, pages } = ram;
-      return { configuration, blocks, pages, checksum: reader.checksum(), length: reader.position };
+      const { blocks, pages, checksums } = ram;
+      const length = reader.position;
+      return { configuration, blocks, pages, chunkChecksums: checksums, checksum: reader.checksum(), length };
     }
     reader.u8();
     if (type === sectionType.start && ramId === undefined) {

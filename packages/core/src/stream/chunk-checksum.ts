@@ -45,15 +45,23 @@ const byteTable = Uint32Array.from({ length: 256 }, (_, byte) => {
 /** Checksums of all chunks of a block whose pages come one after the other. */
 export class BlockChecksums {
   readonly #id: string;
-  /** By chunk; of those so far. */
-  readonly values: Uint32Array;
+  /** By chunk, with holes: who reads a stream does not know yet whether a block is as large as it says. */
+  readonly #values: number[] = [];
   /** The chunk that the last page was in. */
   #chunk = -1;
 
-  /** @param size - of the block, in bytes. */
-  constructor(id: string, size: number) {
+  constructor(id: string) {
     this.#id = id;
-    this.values = new Uint32Array(Math.ceil(size / chunkSize));
+  }
+
+  /** The checksum of a chunk, as far as it has come. */
+  of(chunk: number): number {
+    return this.#values[chunk] ?? 0;
+  }
+
+  /** The checksums of all chunks of a block of so many bytes. */
+  all(size: number): Uint32Array {
+    return Uint32Array.from({ length: Math.ceil(size / chunkSize) }, (_, chunk) => this.of(chunk));
   }
 
   /**
@@ -65,9 +73,9 @@ export class BlockChecksums {
     const chunk = Math.floor(offset / chunkSize);
     if (chunk !== this.#chunk) {
       this.#chunk = chunk;
-      this.values[chunk] = beginChunk(this.#id, chunk * chunkSize);
+      this.#values[chunk] = beginChunk(this.#id, chunk * chunkSize);
     }
     const page = (offset % chunkSize) / pageSize;
-    this.values[chunk] = addPage(this.values[chunk] as number, page, contents);
+    this.#values[chunk] = addPage(this.of(chunk), page, contents);
   }
 }

@@ -1,7 +1,9 @@
 import { streamErrors } from "../errors/stream-errors.ts";
 import { describedSize, parseDescription, type StateDescription } from "../state/description.ts";
+import { chunkSize } from "./chunk-checksum.ts";
 import { describeConfiguration, type StreamConfiguration } from "./configuration-section.ts";
 import { pageSize } from "./format.ts";
+import { sectionChecksum } from "./section-checksum.ts";
 
 /** The state of one device in the stream. */
 export interface DeviceSection {
@@ -20,6 +22,8 @@ export interface RamFacts {
   readonly inPlace: boolean;
   /** The generation is also written beside the memory object, and has to be found there. */
   readonly bound: boolean;
+  /** The checksums of the chunks of a block that is copied (see `chunk-checksum.ts`); from format 2 on. */
+  readonly chunkChecksums?: Uint32Array;
 }
 
 /** What a file of the host was like that a device's state depends on. */
@@ -47,7 +51,7 @@ export interface CheckpointFacts {
   readonly files?: readonly FileFacts[];
 }
 
-export const factsFormat = 1;
+export const factsFormat = 2;
 
 /** What the vmdescription says about a device section. */
 export interface DescribedDevice extends StateDescription {
@@ -59,6 +63,8 @@ export interface DescribedDevice extends StateDescription {
 export interface StreamDescription {
   readonly devices: readonly DescribedDevice[];
   readonly facts: CheckpointFacts;
+  /** The checksums of the device sections, in their order; undefined before format 2. */
+  readonly sectionChecksums: readonly number[] | undefined;
 }
 
 /** The vmdescription as it stands in the stream: JSON in UTF-8. */
@@ -71,7 +77,13 @@ export function encodeDescription(
     configuration: describeConfiguration(configuration),
     page_size: pageSize,
     devices: sections.map(({ id, instance, description }) => ({ name: id, instance_id: instance, ...description })),
-    cpr: facts,
+    cpr: {
+      ...facts,
+      sections: sections.map((section, place) => encodeChecksum(sectionChecksum(section, place))),
+      ram: facts.ram.map(({ chunkChecksums, ...block }) =>
+        chunkChecksums === undefined ? block : { ...block, chunks: encodeChecksums(chunkChecksums) },
+      ),
+    },
   });
   const bytes = new TextEncoder().encode(json);
   // NOTE: QEMU's analyze-migration.py looks for the first `{` after the last NUL byte of the file. A length with that
@@ -112,8 +124,20 @@ export function parseStreamDescription(bytes: Uint8Array, position: number): Str
     }
     return { name, instance_id: instance, ...description };
   });
-  return { devices, facts: parseFacts(value["cpr"], fail) };
+  const { cpr } = value;
+  return { devices, facts: parseFacts(cpr, fail), sectionChecksums: parseSectionChecksums(cpr, fail) };
 }
+
+/** All keys that facts can have. What a checkpoint says and nobody understands is a reason to refuse it. */
+const knownFacts: ReadonlySet<string> = new Set([
+  "format",
+  "mode",
+  "generation",
+  "processor",
+  "ram",
+  "files",
+  "sections",
+]);
 
 function parseFacts(value: unknown, fail: (problem: string) => Error): CheckpointFacts {
   if (!isRecord(value)) {
@@ -125,6 +149,10 @@ function parseFacts(value: unknown, fail: (problem: string) => Error): Checkpoin
   }
   if (format > factsFormat) {
     throw streamErrors.ERR_CPR_STREAM_NEWER({ what: "the checkpoint", version: format, supported: factsFormat });
+  }
+  const unknown = Object.keys(value).find((key) => !knownFacts.has(key));
+  if (unknown !== undefined) {
+    throw fail(`has an unknown key 'cpr.${unknown}'`);
   }
   if (
     typeof mode !== "string" ||
@@ -146,7 +174,7 @@ function parseFacts(value: unknown, fail: (problem: string) => Error): Checkpoin
       if (!isRecord(block)) {
         throw fail("has a malformed 'cpr.ram'");
       }
-      const { id, size, inPlace, bound } = block;
+      const { id, size, inPlace, bound, chunks } = block;
       if (
         typeof id !== "string" ||
         typeof size !== "number" ||
@@ -155,7 +183,14 @@ function parseFacts(value: unknown, fail: (problem: string) => Error): Checkpoin
       ) {
         throw fail("has a malformed 'cpr.ram'");
       }
-      return { id, size, inPlace, bound };
+      if (format === 1 || inPlace) {
+        return { id, size, inPlace, bound };
+      }
+      const chunkChecksums = typeof chunks === "string" ? decodeChecksums(chunks) : undefined;
+      if (chunkChecksums?.length !== Math.ceil(size / chunkSize)) {
+        throw fail(`lacks the checksums of RAM block '${id}'`);
+      }
+      return { id, size, inPlace, bound, chunkChecksums };
     }),
     ...(files === undefined ? {} : { files: parseFiles(files, fail) }),
   };
@@ -178,6 +213,35 @@ function parseFiles(value: unknown, fail: (problem: string) => Error): readonly 
     }
     return { id, path, size, modified, inode };
   });
+}
+
+function parseSectionChecksums(cpr: unknown, fail: (problem: string) => Error): readonly number[] | undefined {
+  const { format, sections } = cpr as Record<string, unknown>;
+  if (format === 1) {
+    return undefined;
+  }
+  if (!Array.isArray(sections) || !sections.every((each) => typeof each === "string" && /^[0-9a-f]{8}$/.test(each))) {
+    throw fail("lacks the checksums of the sections");
+  }
+  return sections.map((each: string) => Number.parseInt(each, 16));
+}
+
+function encodeChecksum(checksum: number): string {
+  return checksum.toString(16).padStart(8, "0");
+}
+
+/** Many checksums: base64 of big-endian u32s. */
+function encodeChecksums(checksums: Uint32Array): string {
+  const bytes = Buffer.alloc(4 * checksums.length);
+  for (const [index, checksum] of checksums.entries()) {
+    bytes.writeUInt32BE(checksum, 4 * index);
+  }
+  return bytes.toString("base64");
+}
+
+function decodeChecksums(text: string): Uint32Array {
+  const bytes = Buffer.from(text, "base64");
+  return Uint32Array.from({ length: Math.floor(bytes.length / 4) }, (_, index) => bytes.readUInt32BE(4 * index));
 }
 
 /** Bytes that the state of a described device takes in the stream. */

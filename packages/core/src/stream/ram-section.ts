@@ -1,5 +1,7 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
+import { BlockChecksums } from "./chunk-checksum.ts";
 import { encodeName, pageSize, ramFlag } from "./format.ts";
+import { type MappedPages, readMappedPages, writeMappedPages } from "./mapped-ram.ts";
 import type { StreamReader } from "./stream-reader.ts";
 import type { StreamWriter } from "./stream-writer.ts";
 
@@ -10,6 +12,21 @@ export interface RamBlockEntry {
   readonly size: number;
   /** Guest-physical address; in the stream with x-ignore-shared only. */
   readonly address?: number;
+  /** Where its pages are; in a stream with mapped-ram only, and only if the stream has pages of it. */
+  readonly mapped?: MappedPages;
+}
+
+/** What the block list has besides names and sizes; it follows from the capabilities that shape the stream. */
+export interface RamLayout {
+  /** x-ignore-shared: guest-physical addresses. */
+  readonly withAddresses: boolean;
+  /** mapped-ram: where the pages are. */
+  readonly mapped: boolean;
+}
+
+/** The layout that goes with some capabilities. */
+export function layoutFor(capabilities: readonly string[]): RamLayout {
+  return { withAddresses: capabilities.includes("x-ignore-shared"), mapped: capabilities.includes("mapped-ram") };
 }
 
 /** A RAM block whose pages are written. */
@@ -42,17 +59,34 @@ const greatestBlockCount = 1024;
 /** After so many bytes of RAM the event loop gets its turn, so that the monitor answers. */
 const turnBytes = 16 * 1024 * 1024;
 
-/** The list of all RAM blocks, those that stay in place included. */
-export function writeRamBlocks(writer: StreamWriter, blocks: readonly RamBlockEntry[]): void {
+/**
+ * Writes the list of all RAM blocks, those that stay in place included. With mapped-ram it has room for the pages.
+ *
+ * @param mapped - with mapped-ram: where in the file the stream begins, and of which blocks it has pages.
+ * @returns the blocks, and where the pages of each are.
+ */
+export async function writeRamBlocks(
+  writer: StreamWriter,
+  blocks: readonly RamBlockEntry[],
+  mapped?: { readonly start: number; readonly ids: ReadonlySet<string> },
+): Promise<readonly RamBlockEntry[]> {
   const total = blocks.reduce((sum, { size }) => sum + size, 0);
   writer.u64(total + ramFlag.blockList);
-  for (const { id, size, address } of blocks) {
+  const written: RamBlockEntry[] = [];
+  for (const block of blocks) {
+    const { id, size, address } = block;
     writer.name(id);
     writer.u64(size);
     if (address !== undefined) {
       writer.u64(address);
     }
+    const pages =
+      mapped === undefined
+        ? undefined
+        : await writeMappedPages(writer, mapped.ids.has(id) ? size : undefined, mapped.start);
+    written.push(pages === undefined ? block : { ...block, mapped: pages });
   }
+  return written;
 }
 
 export function writeRamEnd(writer: StreamWriter): void {
@@ -62,16 +96,19 @@ export function writeRamEnd(writer: StreamWriter): void {
 /**
  * Writes the pages of a block that are not zero, each behind its address. Zero pages are left out: the side that
  * loads clears what it does not find in the stream.
+ *
+ * @returns the checksums of the block's chunks.
  */
 export async function writeRamPages(
   writer: StreamWriter,
   block: RamBlockContents,
   { progress, checkpoint }: RamCopying,
-): Promise<void> {
+): Promise<Uint32Array> {
   const { bytes } = block;
   const isZero = zeroTest(bytes);
   const name = encodeName(block.id);
   const { length } = bytes;
+  const checksums = new BlockChecksums(block.id);
   let named = false;
   let sinceTurn = 0;
   let scanned = 0;
@@ -92,7 +129,9 @@ export async function writeRamPages(
           writer.bytes(name);
           named = true;
         }
-        writer.bytes(bytes.subarray(offset, offset + pageSize));
+        const page = bytes.subarray(offset, offset + pageSize);
+        writer.bytes(page);
+        checksums.add(offset, page);
         progress.normalPages += 1;
         if (writer.full) {
           await writer.flush();
@@ -111,6 +150,7 @@ export async function writeRamPages(
   }
   progress.scanned += length - scanned;
   progress.zeroPages += (length - scanned) / pageSize;
+  return checksums.all(length);
 }
 
 /** Makes a test whether the page at an offset is zero. */
@@ -139,7 +179,7 @@ export interface RamVisitor {
 async function readRamBlocks(
   reader: StreamReader,
   total: number,
-  withAddresses: boolean,
+  { withAddresses, mapped }: RamLayout,
 ): Promise<readonly RamBlockEntry[]> {
   const blocks: RamBlockEntry[] = [];
   let left = total;
@@ -156,7 +196,9 @@ async function readRamBlocks(
     if (blocks.some((block) => block.id === id)) {
       throw reader.error(`RAM block '${id}' is listed twice`);
     }
-    blocks.push({ id, size, ...(withAddresses ? { address: reader.u64() } : {}) });
+    const address = withAddresses ? { address: reader.u64() } : {};
+    const pages = mapped ? await readMappedPages(reader, id, size) : undefined;
+    blocks.push({ id, size, ...address, ...(pages === undefined ? {} : { mapped: pages }) });
     left -= size;
   }
   return blocks;
@@ -166,16 +208,18 @@ async function readRamBlocks(
 export class RamSectionReader {
   readonly #reader: StreamReader;
   readonly #visitor: RamVisitor;
-  readonly #withAddresses: boolean;
+  readonly #layout: RamLayout;
   blocks: readonly RamBlockEntry[] | undefined;
   /** Pages that the stream has of each block. */
   readonly pages: number[] = [];
+  /** Checksums of the chunks of each block, by the pages that were read. */
+  readonly checksums: BlockChecksums[] = [];
   #current = -1;
 
-  constructor(reader: StreamReader, visitor: RamVisitor, withAddresses: boolean) {
+  constructor(reader: StreamReader, visitor: RamVisitor, layout: RamLayout) {
     this.#reader = reader;
     this.#visitor = visitor;
-    this.#withAddresses = withAddresses;
+    this.#layout = layout;
   }
 
   /** Reads records up to the end of a section's data. */
@@ -192,14 +236,18 @@ export class RamSectionReader {
         return;
       }
       if (flags === ramFlag.blockList && this.blocks === undefined) {
-        this.blocks = await readRamBlocks(reader, offset, this.#withAddresses);
+        this.blocks = await readRamBlocks(reader, offset, this.#layout);
         this.pages.push(...this.blocks.map(() => 0));
+        this.checksums.push(...this.blocks.map(({ id }) => new BlockChecksums(id)));
         this.#visitor.blocks(this.blocks);
         continue;
       }
       const kind = flags & ~ramFlag.sameBlock;
       if (kind !== ramFlag.page && kind !== ramFlag.zero) {
         throw reader.error(`Unknown combination of migration flags: 0x${flags.toString(16)}`);
+      }
+      if (this.#layout.mapped) {
+        throw reader.error(`Unexpected RAM flags: ${flags}`);
       }
       const block = (flags & ramFlag.sameBlock) === 0 ? await this.#nameBlock() : this.#current;
       const entry = this.blocks?.[block];
@@ -221,7 +269,9 @@ export class RamSectionReader {
         if (reader.available < pageSize) {
           await reader.need(pageSize);
         }
-        this.#visitor.page(block, offset, reader.window(pageSize));
+        const contents = reader.window(pageSize);
+        this.checksums[block]?.add(offset, contents);
+        this.#visitor.page(block, offset, contents);
       }
     }
   }

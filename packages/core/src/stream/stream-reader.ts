@@ -1,8 +1,12 @@
 import { streamErrors } from "../errors/stream-errors.ts";
 import { crc32 } from "./crc32.ts";
 
-/** Fills a buffer; returns how many bytes, fewer only at the end of the stream. */
-export type ReadBytes = (buffer: Uint8Array) => Promise<number>;
+/**
+ * Fills a buffer; returns how many bytes, fewer only at the end of the stream.
+ *
+ * @param position - of the first byte in the stream; it follows the bytes before, unless the reader has skipped something.
+ */
+export type ReadBytes = (buffer: Uint8Array, position: number) => Promise<number>;
 
 const capacity = 1024 * 1024;
 const decoder = new TextDecoder("utf-8", { fatal: true });
@@ -81,6 +85,20 @@ export class StreamReader {
     return this.#bytes[this.#start] as number;
   }
 
+  /** Goes on at a later position. What lies between is no part of the checksum. */
+  skipTo(position: number): void {
+    this.#sum();
+    const ahead = position - this.position;
+    if (ahead <= this.available) {
+      this.#start += ahead;
+    } else {
+      this.#before = position;
+      this.#start = 0;
+      this.#end = 0;
+    }
+    this.#summed = this.#start;
+  }
+
   /** A window on the next bytes, valid until the next {@link need}. */
   window(length: number): Uint8Array {
     this.#start += length;
@@ -154,7 +172,7 @@ export class StreamReader {
       this.#summed = 0;
     }
     while (this.available < length) {
-      const read = await this.#read(this.#bytes.subarray(this.#end));
+      const read = await this.#read(this.#bytes.subarray(this.#end), this.#before + this.#end);
       if (read === 0) {
         this.#atEnd = true;
         return false;

@@ -1,8 +1,12 @@
 import { crc32 } from "./crc32.ts";
 import { encodeName } from "./format.ts";
 
-/** Where the writer's bytes go. The buffer may be reused when the promise is fulfilled. */
-export type WriteBytes = (bytes: Uint8Array) => Promise<void>;
+/**
+ * Where the writer's bytes go. The buffer may be reused when the promise is fulfilled.
+ *
+ * @param position - of the first byte in the stream; it follows the piece before, unless the writer has skipped something.
+ */
+export type WriteBytes = (bytes: Uint8Array, position: number) => Promise<void>;
 
 const initialCapacity = 128 * 1024;
 
@@ -87,6 +91,7 @@ export class StreamWriter {
       return;
     }
     const piece = this.#bytes.subarray(0, this.#used);
+    const position = this.#before;
     this.#checksum = crc32(piece, this.#checksum);
     this.#before += this.#used;
     const written = this.#bytes;
@@ -94,11 +99,17 @@ export class StreamWriter {
     this.#view = new DataView(this.#bytes.buffer);
     this.#used = 0;
     this.#spare = undefined;
-    this.#pending = this.#write(piece).then(() => {
+    this.#pending = this.#write(piece, position).then(() => {
       this.#spare = written;
     });
     // The failure is told by the next flush or by finish; until then nobody may call it unhandled.
     this.#pending.catch(() => undefined);
+  }
+
+  /** Goes on at a later position. What lies between is no part of the checksum, and somebody else's to write. */
+  async skipTo(position: number): Promise<void> {
+    await this.flush();
+    this.#before = position;
   }
 
   /** The CRC-32 of all bytes so far. */

@@ -6,7 +6,7 @@ import { streamErrors } from "../errors/stream-errors.ts";
  * NOTE: nothing behind the vmdescription may contain a NUL byte, or QEMU's analyze-migration.py does not find it.
  */
 export interface Trailer {
-  /** CRC-32 (that of gzip and PNG) of everything in front of the trailer. */
+  /** CRC-32 (that of gzip and PNG) of everything in front of the trailer but the bitmaps and pages of mapped-ram. */
   readonly checksum: number;
   /** Bytes in front of the trailer. */
   readonly length: number;
@@ -29,14 +29,13 @@ export function encodeTrailer({ checksum, length, descriptionLength }: Trailer):
 }
 
 /**
- * Checks the trailer at the end of a stream.
+ * Reads the trailer at the end of a stream.
  *
  * @param last - the last bytes of the stream.
  * @param length - how many bytes are in front of the trailer.
- * @param checksum - their CRC-32.
- * @throws {CprError} ERR_CPR_STREAM_TRUNCATED or ERR_CPR_STREAM_DAMAGED.
+ * @throws {CprError} ERR_CPR_STREAM_TRUNCATED or ERR_CPR_STREAM_DAMAGED if there is no trailer, or not that of a stream of this length.
  */
-export function checkTrailer(last: Uint8Array, length: number, checksum: number): Trailer {
+export function readTrailer(last: Uint8Array, length: number): Trailer {
   const text = new TextDecoder("latin1").decode(last);
   const match = pattern.exec(text);
   if (match === null) {
@@ -53,11 +52,15 @@ export function checkTrailer(last: Uint8Array, length: number, checksum: number)
   if (trailer.length !== length) {
     throw streamErrors.ERR_CPR_STREAM_DAMAGED({ problem: `it has ${length} bytes, not ${trailer.length}` });
   }
-  if (trailer.checksum !== checksum) {
-    throw streamErrors.ERR_CPR_STREAM_DAMAGED({ problem: "its checksum is not that of its contents" });
-  }
   if (trailer.descriptionLength > length) {
     throw streamErrors.ERR_CPR_STREAM_DAMAGED({ problem: "its last line is not as it should be" });
   }
   return trailer;
+}
+
+/** @throws {CprError} ERR_CPR_STREAM_DAMAGED if a stream does not have the checksum that its trailer says. */
+export function checkChecksum(trailer: Trailer, checksum: number): void {
+  if (trailer.checksum !== checksum) {
+    throw streamErrors.ERR_CPR_STREAM_DAMAGED({ problem: "its checksum is not that of its contents" });
+  }
 }

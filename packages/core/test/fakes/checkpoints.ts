@@ -3,7 +3,7 @@ import { encodeState } from "../../src/state/codec.ts";
 import { type Checkpoint, type CheckpointVisitor, readCheckpoint } from "../../src/stream/checkpoint-reader.ts";
 import { CheckpointWriter } from "../../src/stream/checkpoint-writer.ts";
 import type { StreamConfiguration } from "../../src/stream/configuration-section.ts";
-import type { CheckpointFacts } from "../../src/stream/description-section.ts";
+import { type CheckpointFacts, factsFormat } from "../../src/stream/description-section.ts";
 import type { RamBlockContents, RamBlockEntry } from "../../src/stream/ram-section.ts";
 
 export const queueState = defineState("queue", 1, { head: u8, entries: bytes(3) });
@@ -53,14 +53,14 @@ export async function writeCheckpoint(options: CheckpointOptions = {}): Promise<
     writer.writeSection({ id, instance: 0, ...encodeState(id, exampleState, exampleValues) });
   }
   const length = await writer.finish({
-    format: 1,
+    format: factsFormat,
     mode: "keeping",
     generation: "0123456789abcdef0123456789abcdef",
     processor: { model: "counter", count: 1 },
     ram: (options.blocks ?? [{ id: "mig.mem", size: 0x1_0000 }]).map(({ id, size }) => ({
       id,
       size,
-      inPlace: false,
+      inPlace: options.copied?.some((block) => block.id === id) !== true,
       bound: false,
     })),
     ...options.facts,

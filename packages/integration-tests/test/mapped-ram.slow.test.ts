@@ -1,0 +1,139 @@
+import { openSync, readFileSync, readSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, it } from "vitest";
+import { QmpProcess } from "./qmp-process.ts";
+import { scratchFolder } from "./scratch.ts";
+
+const ramSize = 32 * 1024 * 1024;
+const page = 4096;
+
+/** The header of a block in the list of blocks (QEMU: docs/devel/migration/mapped-ram.rst). */
+interface MappedBlock {
+  readonly bitmapOffset: number;
+  readonly pagesOffset: number;
+}
+
+/** Finds the header of the block `ram0` in a file. */
+function headerIn(file: Buffer): MappedBlock {
+  const at = file.indexOf("\x04ram0", 0, "latin1") + 5;
+  expect(Number(file.readBigUInt64BE(at))).toBe(ramSize);
+  expect(file.readUInt32BE(at + 8)).toBe(1);
+  expect(Number(file.readBigUInt64BE(at + 12))).toBe(page);
+  const header = {
+    bitmapOffset: Number(file.readBigUInt64BE(at + 20)),
+    pagesOffset: Number(file.readBigUInt64BE(at + 28)),
+  };
+  expect(header.bitmapOffset).toBe(at + 36);
+  expect(header.pagesOffset % (1024 * 1024)).toBe(0);
+  return header;
+}
+
+/** The RAM that a file has, by the rules of QEMU's documentation and without our reader. */
+function extract(file: Buffer): Buffer {
+  const { bitmapOffset, pagesOffset } = headerIn(file);
+  const ram = Buffer.alloc(ramSize);
+  for (let index = 0; index < ramSize / page; index += 1) {
+    if (((file[bitmapOffset + (index >> 3)] as number) & (1 << (index & 7))) !== 0) {
+      file.copy(ram, index * page, pagesOffset + index * page, pagesOffset + (index + 1) * page);
+    }
+  }
+  return ram;
+}
+
+function readRam(path: string): Buffer {
+  const bytes = Buffer.alloc(ramSize);
+  readSync(openSync(path, "r"), bytes);
+  return bytes;
+}
+
+const capabilities = ["mapped-ram", "multifd"] as const;
+
+/** Starts a VM whose RAM is a file, so that it can be looked at. */
+async function start(folder: string, name: string, ...options: string[]): Promise<QmpProcess> {
+  const object = `memory-backend-file,id=ram0,size=${ramSize},mem-path=${join(folder, `ram-${name}`)},share=on`;
+  const started = await QmpProcess.start({ folder, name, options: ["-object", object, ...options] });
+  await started.setParameters({ mode: "cpr-reboot", "multifd-channels": 3 });
+  await started.setCapabilities(...capabilities);
+  return started;
+}
+
+/** Saves a running VM to a file. */
+async function save(folder: string, uri: string): Promise<void> {
+  const source = await start(folder, "source");
+  await source.untilPrinted("B");
+  await source.execute("migrate", { uri });
+  const { ram } = (await source.untilMigration("completed")) as unknown as { ram: { normal: number } };
+  expect(ram.normal).toBeGreaterThan(4000);
+  await source.quit();
+}
+
+it.each([0, 0x1000, 0x12345])(
+  "a file with mapped-ram at offset %i is QEMU's, sparse, and has the RAM as it was",
+  async (offset) => {
+    const folder = scratchFolder();
+    const path = join(folder, "vm.state");
+    if (offset > 0) writeFileSync(path, "X".repeat(offset));
+    await save(folder, `file:${path},offset=${offset}`);
+    const file = readFileSync(path);
+    expect(file.subarray(0, offset).toString("latin1")).toBe("X".repeat(offset));
+    expect(file.subarray(offset, offset + 4).toString("latin1")).toBe("QEVM");
+    expect(Buffer.compare(extract(file), readRam(join(folder, "ram-source")))).toBe(0);
+    const { size, blocks } = statSync(path);
+    expect(size).toBeGreaterThan(ramSize);
+    expect(blocks * 512).toBeLessThan(0.7 * ramSize);
+  },
+);
+
+it("a file whose pages are not what was written is refused, says where, and changes no RAM", async () => {
+  const folder = scratchFolder();
+  const path = join(folder, "vm.state");
+  const uri = `file:${path}`;
+  await save(folder, uri);
+  const whole = readFileSync(path);
+  const { bitmapOffset, pagesOffset } = headerIn(whole);
+  const chunk = 1024 * 1024;
+  const first = pagesOffset + 16 * chunk;
+  const damages: readonly (readonly [what: string, place: string, change: (file: Buffer) => void])[] = [
+    [
+      "a changed bit in a page",
+      "0x1000000",
+      (file) => void file.writeUInt8(file.readUInt8(first + 5 * page) ^ 0x10, first + 5 * page),
+    ],
+    [
+      "a page that the bitmap lacks",
+      "0x1000000",
+      (file) => void file.writeUInt8(0x7f, bitmapOffset + (16 * chunk) / page / 8),
+    ],
+    [
+      "an empty bitmap, as of a torn file",
+      "0x0",
+      (file) => void file.fill(0, bitmapOffset, bitmapOffset + ramSize / page / 8),
+    ],
+    [
+      "two chunks that changed their places",
+      "0x100000",
+      (file) => {
+        const program = pagesOffset + chunk;
+        const other = Buffer.from(file.subarray(first, first + chunk));
+        file.copy(file, first, program, program + chunk);
+        other.copy(file, program);
+      },
+    ],
+  ];
+  const target = await start(folder, "target", "-incoming", "defer");
+  for (const [what, place, change] of damages) {
+    const file = Buffer.from(whole);
+    change(file);
+    expect(file.equals(whole)).toBe(false);
+    writeFileSync(path, file);
+    await expect(target.execute("migrate-incoming", { uri, "exit-on-error": false }), what).rejects.toThrow(
+      `damaged: RAM block 'ram0' is not what was written, in the 1048576 bytes at offset ${place} (`,
+    );
+    expect((await target.status()).status, what).toBe("inmigrate");
+    expect(readRam(join(folder, "ram-target")).equals(Buffer.alloc(ramSize)), what).toBe(true);
+  }
+  writeFileSync(path, whole);
+  await target.execute("migrate-incoming", { uri, "exit-on-error": false });
+  await target.untilMigration("completed");
+  expect(await target.status()).toMatchObject({ running: true });
+});
