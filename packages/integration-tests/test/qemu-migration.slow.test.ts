@@ -151,6 +151,7 @@ it("/migration/bad_dest", async () => {
 
 describe("/migration/validate_uuid", () => {
   const one = ["-uuid", "11111111-1111-1111-1111-111111111111"];
+  const other = ["-uuid", "22222222-2222-2222-2222-222222222222"];
 
   it.each([
     ["", one, one],
@@ -163,6 +164,20 @@ describe("/migration/validate_uuid", () => {
     await migrate(source, target, uri);
     await target.untilMigration("completed");
     await target.untilPrinted("B");
+  });
+
+  it("_error", async () => {
+    const { source, target, uri } = await pair(one, other);
+    await source.setCapabilities("validate-uuid");
+    await target.setCapabilities("validate-uuid");
+    await target.execute("migrate-incoming", { uri, "exit-on-error": true });
+    await connectAndMigrate(source, uri);
+    const { status, stderr } = await target.ended;
+    expect(stderr).toContain(`UUID received is ${one[1]} and local is ${other[1]}`);
+    // QEMU says 1 for everything; this is the status of a checkpoint that does not fit.
+    expect(status).toBe(6);
+    await source.untilMigration("failed");
+    expect((await source.status()).running).toBe(true);
   });
 });
 
