@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -280,6 +280,50 @@ describe("an outgoing migration", () => {
     }
     await machine.migrate("store:a");
     expect((await machine.migrationDone()).status).toBe("completed");
+    await machine.quit();
+  });
+
+  it.each([false, true])("lets the guest run on when it cannot be stopped (thread: %s)", async (thread) => {
+    const { machine, events, output } = await keepingMachine({ thread });
+    const runsOn = async (): Promise<void> => {
+      const counted = await instructions(machine);
+      await until(async () => (await instructions(machine)) > counted, "going on");
+    };
+    type(machine, "U");
+    await until(() => output() === "U", "an echo");
+    await machine.migrate("store:a");
+    expect(await machine.migrationDone()).toMatchObject({
+      status: "failed",
+      errorDescription: "the echo does not stop",
+    });
+    expect(machine.runState).toBe("running");
+    await runsOn();
+    type(machine, "U");
+    await until(() => output() === "UU", "an echo");
+    await expect(machine.stop()).rejects.toThrow("the echo does not stop");
+    expect(machine.runState).toBe("running");
+    await runsOn();
+    expect(events).toEqual([]);
+    await machine.stop();
+    expect(machine.runState).toBe("paused");
+    await machine.quit();
+  });
+
+  it("leaves the VM paused, and not lost, when it fails and the VM cannot run on", async () => {
+    const { machine } = await keepingMachine();
+    transportFaults.writesUntilFailure = 0;
+    await mkdir(`${path}.cpr`);
+    await machine.migrate("store:a");
+    expect(await machine.migrationDone()).toMatchObject({
+      status: "failed",
+      errorDescription: "No space left on device",
+      notices: [expect.stringMatching(/^The VM could not be made what it was before: Could not write '.*ram0.cpr': /)],
+    });
+    expect(machine.runState).toBe("paused");
+    await expect(machine.cont()).rejects.toMatchObject({ code: "ERR_CPR_BINDING_WRITE" });
+    await rm(`${path}.cpr`, { recursive: true });
+    await machine.cont();
+    expect(machine.runState).toBe("running");
     await machine.quit();
   });
 

@@ -118,7 +118,8 @@ export class OutgoingRun {
     try {
       await this.#phases.undo();
     } catch (error) {
-      this.record.error ??= this.#failure(error);
+      const reason = error instanceof Error ? error.message : String(error);
+      this.record.notices.push(`The VM could not be made what it was before: ${reason}`);
     }
     if (cancelled) {
       this.record.status = "cancelled";

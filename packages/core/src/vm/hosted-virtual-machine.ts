@@ -282,7 +282,11 @@ export class HostedVirtualMachine implements VirtualMachine, MigrationSubject {
       this.#wasSuspended = wasSuspended;
       if (isLive(runState)) {
         this.#wasSuspended = runState === "suspended";
-        await this.#go();
+        await this.#go().catch((error: unknown) => {
+          // It stands still, and `cont` can be tried when the reason is gone.
+          this.#setRunState("paused");
+          throw error;
+        });
       } else {
         this.#setRunState(runState);
       }
@@ -310,7 +314,13 @@ export class HostedVirtualMachine implements VirtualMachine, MigrationSubject {
     const live = isLive(this.#runState);
     this.#wasSuspended ||= this.#runState === "suspended";
     if (this.#runState === "running") {
-      await this.control.pause();
+      try {
+        await this.control.pause();
+      } catch (error) {
+        // A device that could not stop must not leave a guest behind that stands still and counts as running.
+        await this.control.start().catch(() => undefined);
+        throw error;
+      }
     }
     this.#setRunState(state);
     if (live) {

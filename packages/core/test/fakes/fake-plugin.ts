@@ -161,6 +161,7 @@ class EchoDevice implements Device {
   readonly #context: DeviceContext;
   #received = 0;
   #last = 0;
+  #unstoppable = false;
 
   constructor(context: DeviceContext) {
     this.#context = context;
@@ -227,12 +228,23 @@ class EchoDevice implements Device {
       case "B":
         this.#last = 0xbad;
         break;
+      case "U":
+        this.#unstoppable = true;
+        break;
       case "X":
         // Nobody waits for this.
         setImmediate(() => {
           throw new Error("a plugin with a fault");
         });
         break;
+    }
+  }
+
+  /** Fails once. */
+  async pause(): Promise<void> {
+    if (this.#unstoppable) {
+      this.#unstoppable = false;
+      throw new CprError("ERR_CPR_ECHO", "host", "the echo does not stop");
     }
   }
 
