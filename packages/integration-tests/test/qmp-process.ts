@@ -62,6 +62,10 @@ export class QmpProcess {
     return started;
   }
 
+  get pid(): number {
+    return this.#child.pid as number;
+  }
+
   /** Carries out a command. @throws {CprError} as the process said */
   execute(command: string, values: Readonly<Record<string, unknown>> = {}): Promise<unknown> {
     return this.#client.execute(command, values);
