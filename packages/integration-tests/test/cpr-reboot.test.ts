@@ -27,6 +27,8 @@ async function save(process: CprProcess, uri: string): Promise<void> {
   expect(await process.command("migrate_set_parameter mode cpr-reboot")).toBe("");
   expect(await process.command("migrate_set_capability x-ignore-shared on")).toBe("");
   expect(await process.command(`migrate -d ${uri}`)).toBe("");
+  // On a busy machine the prompt is there before the checkpoint is.
+  while (!(await process.command("info migrate")).includes("Migration status: completed"));
 }
 
 /** The seed's commands on the incoming side. */

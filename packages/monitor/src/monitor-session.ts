@@ -3,6 +3,7 @@ import type { Readable, Writable } from "node:stream";
 import type { HumanMonitor } from "./human-monitor.ts";
 import type { LineHistory } from "./line-history.ts";
 import { ProgressBar } from "./progress-bar.ts";
+import { taken } from "./taken.ts";
 
 /** Where a session reads and writes. */
 export interface SessionStreams {
@@ -13,6 +14,9 @@ export interface SessionStreams {
   /** Where the lines that are typed at a terminal are kept for the next session; nowhere if undefined. */
   readonly history?: LineHistory;
 }
+
+/** How many bytes may be unread when the next line is carried out, where nobody may sit in front of it. */
+const unreadLimit = 64 * 1024;
 
 /**
  * One conversation with the human monitor. Lines are carried out one after the other in the order in which they
@@ -25,6 +29,7 @@ export class MonitorSession {
   readonly #interface: Interface;
   /** Shown on a terminal only. */
   readonly #progress: ProgressBar | undefined;
+  readonly #terminal: boolean;
   readonly #waiting: string[] = [];
   #busy = false;
   #closed = false;
@@ -35,6 +40,7 @@ export class MonitorSession {
   constructor(monitor: HumanMonitor, streams: SessionStreams) {
     this.#monitor = monitor;
     this.#output = streams.output;
+    this.#terminal = streams.terminal;
     this.#interface = createInterface({
       input: streams.input,
       output: streams.output,
@@ -60,6 +66,8 @@ export class MonitorSession {
       this.#closed = true;
       if (!this.#busy) this.#finish();
     });
+    // A connection that breaks has no end.
+    streams.input.on("close", () => this.close());
     this.#interface.prompt();
   }
 
@@ -93,6 +101,8 @@ export class MonitorSession {
       return;
     }
     this.#busy = true;
+    // Lines from elsewhere than a terminal wait where they come from: they cannot pile up here.
+    if (!this.#terminal && !this.#closed) this.#interface.pause();
     for (let line = this.#waiting.shift(); line !== undefined; line = this.#waiting.shift()) {
       const progress = this.#progress;
       const { text } = await this.#monitor.execute(
@@ -102,7 +112,11 @@ export class MonitorSession {
       if (text !== "") {
         this.#output.write(`${text}\n`);
       }
+      if (!this.#terminal && this.#output.writableLength > unreadLimit) {
+        await taken(this.#output);
+      }
       if (!this.#closed) {
+        // NOTE: this lets the input flow again.
         this.#interface.prompt();
       }
     }

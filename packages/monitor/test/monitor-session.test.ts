@@ -64,6 +64,41 @@ describe("MonitorSession on a pipe", () => {
   });
 });
 
+describe("MonitorSession on a connection", () => {
+  it("carries out no more lines of somebody who reads no answers", async () => {
+    let executed = 0;
+    const long = command("long", async () => {
+      executed += 1;
+      return "x".repeat(100_000);
+    });
+    const input = new PassThrough();
+    const output = new PassThrough();
+    const session = new MonitorSession(new HumanMonitor({ machine, commands: [long] }), {
+      ...{ input, output, terminal: false },
+    });
+    input.end("long\n".repeat(100));
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    expect(executed).toBeLessThan(10);
+    output.resume();
+    await session.done;
+    expect(executed).toBe(100);
+  });
+
+  it("ends when the connection breaks, in the middle of an answer too", async () => {
+    const long = command("long", async () => "x".repeat(1_000_000));
+    const input = new PassThrough();
+    const output = new PassThrough();
+    const session = new MonitorSession(new HumanMonitor({ machine, commands: [long] }), {
+      ...{ input, output, terminal: false },
+    });
+    input.write("long\nlong\n");
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    input.destroy();
+    output.destroy();
+    await session.done;
+  });
+});
+
 describe("completion", () => {
   it("completes commands and the values that a command knows", () => {
     const monitor = new HumanMonitor({

@@ -1,4 +1,4 @@
-import type { MonitorCommand } from "@cpr/core";
+import type { MonitorCommand, MonitorContext } from "@cpr/core";
 import { defineCommand } from "../define-command.ts";
 import { monitorErrors } from "../monitor-errors.ts";
 import { forPeople, spellingsOf, usageOf } from "../parse-line.ts";
@@ -23,7 +23,18 @@ export const HelpCommand = defineCommand({
   words: "help",
   aliases: ["?"],
   summary: "show all commands, or one with its arguments",
-  arguments: [{ name: "command", type: "string", optional: true, rest: true, summary: "which one" }],
+  arguments: [
+    {
+      name: "command",
+      type: "string",
+      optional: true,
+      rest: true,
+      summary: "which one",
+      complete: ({ commands }: MonitorContext) => [
+        ...new Set(commands.flatMap(spellingsOf).flatMap((spelling) => spelling.split(" ", 1))),
+      ],
+    },
+  ],
   execute: async ({ commands }, values) => {
     if (values.command === undefined) {
       return sorted(commands).map(describe);

@@ -2,6 +2,7 @@ import type { Readable, Writable } from "node:stream";
 import type { MonitorCommand, MonitorContext, VirtualMachineEvent } from "@cpr/core";
 import { DescriptorInbox } from "../descriptor-inbox.ts";
 import { monitorErrors } from "../monitor-errors.ts";
+import { taken } from "../taken.ts";
 import { versionInformation } from "../version.ts";
 import { checkArguments } from "./check-arguments.ts";
 import { JsonScanner, type ScannedMessage } from "./json-scanner.ts";
@@ -123,17 +124,9 @@ export class QmpSession {
     for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
       this.#inbox.put(next.descriptors);
       this.#send(await this.#answer(next.message));
-      if (this.#output.writableLength > pauseLimit) await this.#taken();
+      if (this.#output.writableLength > pauseLimit) await taken(this.#output);
       if (this.#output.destroyed) this.#discardWaiting();
     }
-  }
-
-  /** Waits until the client has taken what it was sent, or is gone. */
-  async #taken(): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#output.on("drain", resolve).on("close", resolve);
-    await promise;
-    this.#output.off("drain", resolve).off("close", resolve);
   }
 
   async #answer(message: ScannedMessage): Promise<Readonly<Record<string, unknown>>> {

@@ -198,6 +198,21 @@ describe("QMP", () => {
     for (let count = 0; count < 100; count += 1) expect(await one.next()).toMatchObject({ return: expect.anything() });
   });
 
+  it("ends with a client that goes without having taken its answers", async () => {
+    const long: MonitorCommand = {
+      ...{ name: "long", summary: "long", arguments: [] },
+      execute: async () => "x".repeat(2_000_000),
+    };
+    const { client, server } = await qmpFixture([long]);
+    const one = client();
+    await one.negotiate();
+    one.socket.pause();
+    one.send('{"execute":"long"}{"execute":"long"}');
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    one.socket.destroy();
+    await server.close();
+  });
+
   it("carries out what came before a client ended its side, and ends the other", async () => {
     const { client, machine } = await qmpFixture();
     const one = client();
