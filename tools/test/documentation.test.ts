@@ -3,8 +3,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { extensionPointNames } from "../../packages/core/src/kernel.ts";
+import { capabilityDefinitions } from "../../packages/core/src/migration/capabilities.ts";
 import { incomingPhases } from "../../packages/core/src/migration/incoming.ts";
 import { outgoingPhases } from "../../packages/core/src/migration/outgoing.ts";
+import { parameterDefinitions } from "../../packages/core/src/migration/parameters.ts";
 import { type RunState, validTransition } from "../../packages/core/src/runstate.ts";
 import {
   brokenLinks,
@@ -101,6 +103,22 @@ describe("ARCHITECTURE.md", () => {
   test("lists every decision", () => {
     const links = [...section(architecture, "Decisions").matchAll(/\]\(([^)]+)\)/g)].map(([, target]) => target);
     expect(links).toEqual(globSync("docs/decisions/*.md", { cwd: root }).sort());
+  });
+});
+
+describe("docs/migration.md", () => {
+  const { text } = readDocument("docs/migration.md");
+  const documented = (title: string): string[] =>
+    tableRows(section(text, title)).map(([name = ""]) => quotedNames(name)[0] ?? "");
+
+  test("has the capabilities that have an effect, in QEMU's order", () => {
+    const supported = Object.entries(capabilityDefinitions).filter(([, { supported }]) => supported === "yes");
+    expect(documented("Capabilities")).toEqual(supported.map(([name]) => name));
+  });
+
+  test("has the parameters that can be set", () => {
+    const supported = Object.entries(parameterDefinitions).filter(([, { supported }]) => supported);
+    expect(documented("Parameters").toSorted()).toEqual(supported.map(([name]) => name).toSorted());
   });
 });
 
