@@ -14,6 +14,13 @@ export const cliErrors = defineErrors({
     message: () => "Record/replay is not supported",
     hint: () => "Leave -icount out.",
   }),
+  ERR_CPR_ADD_FD: defineError<{ value: string; problem: string }>({
+    category: "usage",
+    when: "`-add-fd` names no descriptor that the process was started with, or no set.",
+    message: ({ problem }) => problem,
+    hint: () =>
+      "-add-fd takes fd=NUMBER,set=NUMBER[,opaque=TEXT]; start the process with the descriptor, e.g. 9>vm.state.",
+  }),
   ERR_CPR_OUTPUT_FILE: defineError<{ path: string; reason: string }>({
     category: "input",
     when: "A file for the guest's output cannot be created.",

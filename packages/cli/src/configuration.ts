@@ -1,4 +1,5 @@
 import { type CharacterSink, parseMemoryObject, parseMemorySize, type VirtualMachineConfiguration } from "@cpr/core";
+import { addedDescriptors } from "./added-descriptors.ts";
 import { fileSink, nullSink, parseSerial, type SerialTarget } from "./character-sinks.ts";
 import { cliErrors } from "./cli-errors.ts";
 import { type MonitorDevice, parseMonitorDevice } from "./monitor-device.ts";
@@ -79,6 +80,7 @@ export function planRun(options: RunOptions, consoleSink: CharacterSink): RunPla
       },
       ...(options.incoming === undefined ? {} : { incoming: options.incoming }),
       migration: { properties: options.global.map(parseGlobal), modes: options.migrateModeEnable },
+      descriptors: addedDescriptors(options.addFd),
       startStopped: options.stopped === true,
       characterDevices,
     },

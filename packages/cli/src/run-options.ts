@@ -18,6 +18,7 @@ export interface RunOptions {
   readonly incoming?: string;
   readonly global: readonly string[];
   readonly migrateModeEnable: readonly string[];
+  readonly addFd: readonly string[];
   readonly icount?: string;
   readonly name: string;
   readonly uuid?: string;
@@ -75,6 +76,12 @@ export function createRunCommand(): Command {
       "--global <migration.name=value>",
       "a capability or parameter of migration from the start: migration.mode=cpr-reboot, migration.x-ignore-shared=on; " +
         "may be repeated",
+      collect,
+      [],
+    )
+    .option(
+      "--add-fd <fd=N,set=M[,opaque=TEXT]>",
+      "add a descriptor that the process was started with to a set, for file:/dev/fdset/M; may be repeated",
       collect,
       [],
     )

@@ -398,9 +398,11 @@ function addStreamingCases(list: CaseList, inPlace: InPlace): void {
       inPlace(async (place, transport) => {
         const controller = new AbortController();
         const opening = transport.openSource(transportUri(place.incoming), { signal: controller.signal });
+        // What is connected from the start is opened at once, and waits when it reads.
+        const reading = opening.then((source) => source.read(new Uint8Array(1)));
         await delay(20);
         controller.abort();
-        await rejectsWithAbortError(opening);
+        await rejectsWithAbortError(reading);
       }),
     )
     .add(

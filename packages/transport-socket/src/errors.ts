@@ -25,17 +25,12 @@ export const socketErrors = defineErrors({
     when: "The other side of a socket ended the connection too early.",
     message: ({ uri, reason }) => `The connection to '${uri}' broke: ${reason}`,
   }),
-  ERR_CPR_SOCKET_VSOCK: defineError<{ uri: string }>({
-    category: "host",
-    when: "A `vsock:` URI is used: Node cannot open such sockets.",
-    message: ({ uri }) => `'${uri}' cannot be used: vsock sockets are not available here`,
-    hint: () => "Use tcp:HOST:PORT or unix:PATH.",
-  }),
 });
 
 /** What the C library says for the error codes that users meet. */
 const reasons: Readonly<Record<string, string>> = {
   EACCES: "Permission denied",
+  EAFNOSUPPORT: "Address family not supported by protocol",
   EADDRINUSE: "Address already in use",
   EADDRNOTAVAIL: "Cannot assign requested address",
   ECONNREFUSED: "Connection refused",
@@ -43,6 +38,7 @@ const reasons: Readonly<Record<string, string>> = {
   EHOSTUNREACH: "No route to host",
   EINVAL: "Invalid argument",
   ENETUNREACH: "Network is unreachable",
+  ENODEV: "No such device",
   ENOENT: "No such file or directory",
   ENOTFOUND: "Name or service not known",
   EPIPE: "Broken pipe",

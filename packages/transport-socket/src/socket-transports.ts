@@ -1,21 +1,42 @@
-import type { Abortable, Transport, TransportSink, TransportSource, TransportUri } from "@cpr/core";
+import {
+  type Abortable,
+  ConnectionSink,
+  ConnectionSource,
+  type Transport,
+  type TransportSink,
+  type TransportSource,
+  type TransportUri,
+} from "@cpr/core";
 import { injectable } from "@cpr/core/di";
-import { socketErrors } from "./errors.ts";
-import { parseTcpAddress, parseUnixAddress, type SocketAddress } from "./socket-address.ts";
-import { SocketSink } from "./socket-sink.ts";
-import { SocketSource } from "./socket-source.ts";
+import { reasonOf, socketErrors } from "./errors.ts";
+import { parseTcpAddress, parseUnixAddress, parseVsockAddress, type SocketAddress } from "./socket-address.ts";
 
 /** Sockets join two live processes: nothing comes to rest. */
 const supports = { stores: false, seekable: false, parallel: false, passesDescriptors: false } as const;
 
+const broken =
+  (uri: string) =>
+  (cause: unknown): Error =>
+    socketErrors.ERR_CPR_SOCKET_BROKEN({ uri, reason: reasonOf(cause) }, { cause });
+
 async function openSink(uri: TransportUri, address: SocketAddress, { signal }: Abortable): Promise<TransportSink> {
   signal?.throwIfAborted();
-  return SocketSink.open(uri.text, address, signal);
+  const { connectTo } = await import("./connection.ts");
+  return new ConnectionSink({
+    connection: await connectTo(uri.text, address, signal),
+    failed: broken(uri.text),
+    signal,
+  });
 }
 
 async function openSource(uri: TransportUri, address: SocketAddress, { signal }: Abortable): Promise<TransportSource> {
   signal?.throwIfAborted();
-  return SocketSource.open(uri.text, address, signal);
+  const { acceptAt } = await import("./connection.ts");
+  return new ConnectionSource({
+    connection: await acceptAt(uri.text, address, signal),
+    failed: broken(uri.text),
+    signal,
+  });
 }
 
 /** Migration streams over TCP: `tcp:HOST:PORT`. The receiving side listens. */
@@ -48,19 +69,20 @@ export class UnixTransport implements Transport {
   }
 }
 
-/** `vsock:CID:PORT` is known, so that modes judge it by its kind, but Node has no such sockets. */
+/**
+ * Migration streams over sockets between a host and its VMs: `vsock:CID:PORT`. The receiving side listens. It needs the
+ * addon of `@cpr/native-socket` and a host that has AF_VSOCK.
+ */
 @injectable()
 export class VsockTransport implements Transport {
   readonly scheme = "vsock";
   readonly supports = supports;
 
-  async openSink(uri: TransportUri, { signal }: Abortable = {}): Promise<TransportSink> {
-    signal?.throwIfAborted();
-    throw socketErrors.ERR_CPR_SOCKET_VSOCK({ uri: uri.text });
+  async openSink(uri: TransportUri, options: Abortable = {}): Promise<TransportSink> {
+    return openSink(uri, parseVsockAddress(uri), options);
   }
 
-  async openSource(uri: TransportUri, { signal }: Abortable = {}): Promise<TransportSource> {
-    signal?.throwIfAborted();
-    throw socketErrors.ERR_CPR_SOCKET_VSOCK({ uri: uri.text });
+  async openSource(uri: TransportUri, options: Abortable = {}): Promise<TransportSource> {
+    return openSource(uri, parseVsockAddress(uri), options);
   }
 }
