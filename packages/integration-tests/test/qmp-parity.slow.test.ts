@@ -1,9 +1,11 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
+import { existsSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { buildGuestProgram } from "@cpr/guest-programs";
+import { QmpClient } from "@cpr/monitor";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { cprCommand } from "../../../tools/cpr-process.ts";
 import { scratchFolder } from "./scratch.ts";
@@ -84,14 +86,33 @@ class Conversation {
   }
 }
 
-/** Starts a program with a QMP socket and converses with it. */
-async function converse(command: string, options: readonly string[]): Promise<Conversation> {
+/** Starts a program with a QMP socket. */
+async function socketOf(command: string, options: readonly string[]): Promise<string> {
   const path = join(scratchFolder(), "qmp.sock");
   const child: ChildProcess = spawn(command, [...options, "-qmp", `unix:${path},server=on,wait=off`], {
     stdio: "ignore",
   });
   onTestFinished(() => void child.kill("SIGKILL"));
+  while (!existsSync(path)) await new Promise((resolve) => setTimeout(resolve, 20));
+  return path;
+}
+
+/** Our client, as soon as somebody listens. */
+async function connectClient(path: string): Promise<QmpClient> {
   for (;;) {
+    try {
+      return await QmpClient.connect(path);
+    } catch {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+}
+
+/** Starts a program and converses with it. */
+async function converse(command: string, options: readonly string[]): Promise<Conversation> {
+  const path = await socketOf(command, options);
+  for (;;) {
+    // The file is there before anybody listens.
     const socket = connect(path);
     try {
       await once(socket, "connect");
@@ -228,6 +249,21 @@ compared("QMP beside QEMU's", () => {
       expect(errorOf(await theirs.ask(each)), each).toMatchObject({ class: "GenericError" });
       expect(errorOf(await ours.ask(each)), each).toEqual({ class: "GenericError", desc });
     }
+  });
+
+  it("is spoken by our client with QEMU too", async () => {
+    const path = await socketOf(qemu, ["-nodefaults", "-display", "none", "-machine", "pc,accel=tcg", "-S"]);
+    await using client = await connectClient(path);
+    expect((await client.version()).qemu.major).toBeGreaterThanOrEqual(8);
+    const resumed = client.event(({ event }) => event === "RESUME");
+    await client.execute("cont");
+    await resumed;
+    expect(await client.execute("query-status")).toMatchObject({ status: "running" });
+    await expect(client.execute("system_wakeup")).rejects.toMatchObject({
+      code: "ERR_CPR_QMP_REFUSED",
+      message: "Unable to wake up: guest is not in suspended state",
+      details: { class: "GenericError" },
+    });
   });
 
   it("answers queries with the same members, and tells of a migration by the same events", async () => {

@@ -1,13 +1,18 @@
 import { spawn } from "node:child_process";
+import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { buildGuestProgram } from "@cpr/guest-programs";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { cprCommand } from "../../../tools/cpr-process.ts";
+import { scratchFolder } from "./scratch.ts";
 
 /** Runs `cpr run` on a terminal of its own, made by script(1), and types at it. */
-function onTerminal(words: readonly string[]) {
+function onTerminal(words: readonly string[], folder = scratchFolder()) {
   const line = [process.execPath, cprCommand, "run", ...words].map((word) => `'${word}'`).join(" ");
-  const child = spawn("script", ["-qefc", line, "/dev/null"], { env: { ...process.env, TERM: "vt100" } });
+  const child = spawn("script", ["-qefc", line, "/dev/null"], {
+    // The lines that are typed are kept in that folder.
+    env: { ...process.env, TERM: "vt100", XDG_STATE_HOME: folder },
+  });
   onTestFinished(() => void child.kill("SIGKILL"));
   let screen = "";
   child.stdout.on("data", (bytes: Buffer) => {
@@ -55,5 +60,29 @@ describe("cpr run on a terminal", () => {
     terminal.type("q");
     await terminal.shows(/end/);
     expect(await terminal.status).toBe(0);
+  });
+
+  it("shows how far a migration is, gives it up with Ctrl-C, and remembers the lines in the next process", async () => {
+    const folder = scratchFolder();
+    const words = ["-m", "64M", "-kernel", buildGuestProgram("pages"), "-serial", "null", "-monitor", "stdio"];
+    const first = onTerminal(words, folder);
+    await first.shows(/\(cpr\) /);
+    await delay(1000);
+    first.type("migrate_set_parameter max-bandwidth 1M\r");
+    first.type(`migrate file:${join(folder, "vm.state")}\r`);
+    await first.shows(/\[#*\.+\] \d+% \d+ MiB\/s, .* left/);
+    first.type("\x03");
+    await first.shows(/Migration cancelled; the VM is as it was before\./);
+    first.type("info status\r");
+    await first.shows(/VM status: running/);
+    first.type("quit\r");
+    expect(await first.status).toBe(0);
+
+    const second = onTerminal(words, folder);
+    await second.shows(/\(cpr\) /);
+    second.type("\x1b[A\x1b[A\r");
+    await second.shows(/VM status: running/);
+    second.type("quit\r");
+    expect(await second.status).toBe(0);
   });
 });
