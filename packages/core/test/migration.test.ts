@@ -144,6 +144,60 @@ describe("an outgoing migration", () => {
     await machine.quit();
   });
 
+  it("saves a guest that was stopped while it slept as one that will sleep on", async () => {
+    const first = await keepingMachine();
+    type(first.machine, "Z");
+    await until(() => first.machine.runState === "suspended", "sleep");
+    await first.machine.stop();
+    expect(first.machine.runState).toBe("paused");
+    await first.machine.migrate("store:a");
+    expect((await first.machine.migrationDone()).status).toBe("completed");
+    await first.machine.quit();
+    const { machine, events } = await keepingMachine({ incoming: "defer" });
+    await machine.migrateIncoming("store:a");
+    expect(machine.runState).toBe("paused");
+    await expect(machine.wakeUp()).rejects.toThrow("Unable to wake up: guest is not in suspended state");
+    await machine.cont();
+    expect(machine.runState).toBe("suspended");
+    await machine.cont();
+    expect(machine.runState).toBe("suspended");
+    // A reset forgets that it slept.
+    await machine.stop();
+    await machine.reset();
+    await machine.cont();
+    expect(machine.runState).toBe("running");
+    expect(names(events)).toEqual(["RESUME", "STOP", "RESET", "RESUME"]);
+    await machine.quit();
+  });
+
+  it("lets a guest sleep on when it fails, when it is continued, and when it was not to start by itself", async () => {
+    const first = await keepingMachine();
+    type(first.machine, "Z");
+    await until(() => first.machine.runState === "suspended", "sleep");
+    transportFaults.writesUntilFailure = 0;
+    first.events.length = 0;
+    await first.machine.migrate("store:a");
+    expect((await first.machine.migrationDone()).status).toBe("failed");
+    expect(first.machine.runState).toBe("suspended");
+    expect(names(first.events)).toEqual(["STOP", "RESUME"]);
+    delete transportFaults.writesUntilFailure;
+    await first.machine.migrate("store:a");
+    expect((await first.machine.migrationDone()).status).toBe("completed");
+    await first.machine.cont();
+    expect(first.machine.runState).toBe("suspended");
+    // It has slept since, so its RAM is what it was: the checkpoint can be loaded.
+    await first.machine.quit();
+    const { machine } = await keepingMachine({ incoming: "defer" });
+    await machine.stop();
+    await machine.migrateIncoming("store:a");
+    expect(machine.runState).toBe("paused");
+    await machine.cont();
+    expect(machine.runState).toBe("suspended");
+    await machine.wakeUp();
+    expect(machine.runState).toBe("running");
+    await machine.quit();
+  });
+
   it("takes a request of the guest that is not fulfilled yet along", async () => {
     const first = await keepingMachine({ thread: true });
     type(first.machine, "S");
