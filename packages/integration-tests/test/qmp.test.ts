@@ -1,12 +1,13 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync } from "node:fs";
+import { existsSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { buildGuestProgram } from "@cpr/guest-programs";
 import { QmpClient } from "@cpr/monitor";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { cprCommand } from "../../../tools/cpr-process.ts";
+import { root } from "../../../tools/workspace.ts";
 import { scratchFolder } from "./scratch.ts";
 
 /** Starts a `cpr run` with a guest that counts, and nothing of it on standard output. */
@@ -255,5 +256,64 @@ describe("cpr run -monitor unix:", () => {
     );
     expect(answers[0]).toContain("(cpr) VM status: running\n");
     expect(answers[1]).toContain("(cpr) cpr\n");
+  });
+});
+
+/** Writes a plugin, as a stranger would install it, that contributes a command. */
+function pluginWithCommand(): string {
+  const folder = scratchFolder();
+  mkdirSync(join(folder, "node_modules/@cpr"), { recursive: true });
+  symlinkSync(join(root, "packages/core"), join(folder, "node_modules/@cpr/core"));
+  const cpr = { api: 1, plugin: "./plugin", provides: { "monitor-command": ["x-add"] } };
+  writeFileSync(
+    join(folder, "package.json"),
+    JSON.stringify({
+      ...{ name: "cpr-monitor-add", version: "1.0.0", type: "module", keywords: ["cpr-plugin"], cpr },
+      ...{ exports: { "./plugin": "./plugin.js", "./package.json": "./package.json" } },
+      peerDependencies: { "@cpr/core": "*" },
+    }),
+  );
+  writeFileSync(
+    join(folder, "plugin.js"),
+    `import { definePlugin, MonitorCommand } from "@cpr/core";
+
+    class AddCommand {
+      name = "x-add";
+      words = "add";
+      summary = "add numbers";
+      arguments = [
+        { name: "numbers", type: { listOf: "integer" }, optional: true, onlyFor: "programs", summary: "any number of them" },
+        { name: "one", type: "integer", optional: "programs", summary: "a number" },
+      ];
+      async execute({ conversation }, { numbers = [], one = 0 }) {
+        return { sum: numbers.reduce((sum, each) => sum + each, one), audience: conversation.audience };
+      }
+      print({ sum, audience }) {
+        return \`\${sum} for \${audience}\`;
+      }
+    }
+
+    export default definePlugin({
+      name: "cpr-monitor-add",
+      setup: (context) => context.contribute(MonitorCommand, AddCommand),
+    });
+    `,
+  );
+  return folder;
+}
+
+describe("a plugin's command", () => {
+  it("is there for programs and people alike", async () => {
+    const socket = join(scratchFolder(), "qmp.sock");
+    start("--plugin", pluginWithCommand(), "-qmp", `unix:${socket},server=on,wait=off`);
+    await using client = await connected(socket);
+    expect(await client.execute("query-commands")).toContainEqual({ name: "x-add" });
+    expect(await client.execute("x-add", { numbers: [1, 2, 3] })).toEqual({ sum: 6, audience: "programs" });
+    await expect(client.execute("x-add", { numbers: [1, "2"] })).rejects.toMatchObject({
+      message: "Invalid parameter type for 'numbers[1]', expected: integer",
+    });
+    const line = (text: string) => client.execute("human-monitor-command", { "command-line": text });
+    expect(await line("add 4")).toBe("4 for people\r\n");
+    expect(await line("help add")).toBe("add one -- add numbers\r\n    one -- a number\r\n");
   });
 });
