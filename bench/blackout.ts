@@ -1,10 +1,11 @@
-import { mkdtempSync, rmSync, statSync } from "node:fs";
+import { randomFillSync } from "node:crypto";
+import { closeSync, mkdtempSync, openSync, rmSync, statSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { CprProcess, FileLines } from "../tools/cpr-process.ts";
 import { QmpProcess } from "./peers/qmp-process.ts";
 import { since } from "./report.ts";
 
-/** Milliseconds of each part of a checkpoint and restart, and the size of the state file in bytes. */
+/** Milliseconds of each part of a checkpoint and restart, and the bytes on disk that the state file takes. */
 export interface Blackout {
   readonly save: number;
   readonly quit: number;
@@ -20,8 +21,15 @@ export interface Subject {
   readonly size: string;
   /** The options that say what guest it is. */
   readonly guest: readonly string[];
-  /** A line on the guest's console: it is far enough to be saved. */
-  readonly isReady: (line: string) => boolean;
+  /** A line on the guest's console: it is far enough to be saved. Undefined for a guest that does not begin to run. */
+  readonly isReady: ((line: string) => boolean) | undefined;
+  /**
+   * What its RAM is: `kept`, a file that stays in place; `copied`, a file that is copied, and before that filled by the host with bytes
+   * that cannot be compressed; `private` memory, which is copied.
+   */
+  readonly ram: "kept" | "copied" | "private";
+  /** Capabilities of migration that are on besides. */
+  readonly capabilities?: readonly string[];
   /** The options that say what executes it. */
   readonly execution: { readonly cpr: readonly string[]; readonly qemu: readonly string[] };
 }
@@ -33,12 +41,43 @@ interface Place {
   readonly state: string;
 }
 
-const ready = (console: string, isReady: Subject["isReady"]): Promise<true> =>
-  new FileLines(console).until((line) => (isReady(line) ? true : undefined), 60);
+/** Waits until the guest is far enough. */
+async function ready({ isReady, ram }: Subject, place: Place): Promise<void> {
+  if (isReady !== undefined) {
+    await new FileLines(place.console).until((line) => (isReady(line) ? true : undefined), 120);
+  }
+  if (ram === "copied") fill(place.ram);
+}
 
-const object = (size: string, ram: string): string[] => [
-  ...["-object", `memory-backend-file,id=ram0,size=${size},mem-path=${ram},share=on`, "-m", size],
+/** Fills a file that is there with bytes that cannot be compressed, each page different from its neighbours. */
+function fill(path: string): void {
+  const bytes = randomFillSync(new Uint8Array(64 << 20));
+  const file = openSync(path, "r+");
+  for (let left = statSync(path).size; left > 0; ) left -= writeSync(file, bytes, 0, Math.min(left, bytes.length));
+  closeSync(file);
+}
+
+const memory = ({ size, ram }: Subject, place: Place): string[] =>
+  ram === "private"
+    ? ["-m", size]
+    : ["-object", `memory-backend-file,id=ram0,size=${size},mem-path=${place.ram},share=on`, "-m", size];
+
+const options = ({ guest, isReady }: Subject, { console }: Place): string[] => [
+  ...guest,
+  ...["-serial", `file:${console}`],
+  ...(isReady === undefined ? ["-S"] : []),
 ];
+
+const capabilitiesOf = ({ ram, capabilities = [] }: Subject): readonly string[] =>
+  ram === "kept" ? ["x-ignore-shared", ...capabilities] : capabilities;
+
+/** RAM that was copied is not needed any more: it is as on another host. */
+function forget({ ram }: Subject, place: Place): void {
+  if (ram !== "kept") rmSync(place.ram, { force: true });
+}
+
+/** Bytes on disk. */
+const usage = (path: string): number => statSync(path).blocks * 512;
 
 async function withPlace(run: (place: Place) => Promise<Blackout>): Promise<Blackout> {
   const folder = mkdtempSync("/dev/shm/cpr-bench-");
@@ -55,72 +94,75 @@ export const cprBlackout = (subject: Subject): Promise<Blackout> => withPlace((p
 /** The same with QEMU's microvm. */
 export const qemuBlackout = (subject: Subject): Promise<Blackout> => withPlace((place) => withQemu(subject, place));
 
-async function withCpr(
-  { size, guest, isReady, execution }: Subject,
-  { ram, console, state }: Place,
-): Promise<Blackout> {
-  const options = [...execution.cpr, ...object(size, ram), ...guest, "-serial", `file:${console}`];
-  const prepare = async (process: CprProcess): Promise<void> => {
-    await process.command("migrate_set_parameter mode cpr-reboot");
-    await process.command("migrate_set_capability x-ignore-shared on");
+async function withCpr(subject: Subject, place: Place): Promise<Blackout> {
+  const { state } = place;
+  const words = [...subject.execution.cpr, ...memory(subject, place), ...options(subject, place)];
+  const give = async (process: CprProcess, line: string): Promise<void> => {
+    const answer = await process.command(line);
+    if (answer !== "") throw new Error(`cpr: ${line}: ${answer}`);
   };
-  const first = new CprProcess(options);
+  const prepare = async (process: CprProcess): Promise<void> => {
+    await give(process, "migrate_set_parameter mode cpr-reboot");
+    for (const name of capabilitiesOf(subject)) await give(process, `migrate_set_capability ${name} on`);
+  };
+  const first = new CprProcess(words);
   await first.ready();
-  await ready(console, isReady);
+  await ready(subject, place);
   await prepare(first);
   const begin = performance.now();
-  await first.command(`migrate file:${state}`);
+  await give(first, `migrate file:${state}`);
   const save = since(begin);
   await first.quit();
+  forget(subject, place);
   const quit = since(begin) - save;
-  const second = new CprProcess([...options, "-incoming", "defer"]);
+  const second = new CprProcess([...words, "-incoming", "defer"]);
   await second.ready();
   const start = since(begin) - save - quit;
   const loading = performance.now();
   await prepare(second);
-  await second.command(`migrate_incoming file:${state}`);
+  await give(second, `migrate_incoming file:${state}`);
   const load = since(loading);
   const total = since(begin);
   const status = await second.command("info status");
-  if (status !== "VM status: running") throw new Error(`cpr: ${status}`);
+  const expected = subject.isReady === undefined ? "VM status: paused (prelaunch)" : "VM status: running";
+  if (status !== expected) throw new Error(`cpr: ${status}`);
   await second.quit();
-  return { save, quit, start, load, total, bytes: statSync(state).size };
+  return { save, quit, start, load, total, bytes: usage(state) };
 }
 
-async function withQemu(
-  { size, guest, isReady, execution }: Subject,
-  { ram, console, state }: Place,
-): Promise<Blackout> {
-  const options = [
-    ...[...execution.qemu, "-machine", "microvm,acpi=off,isa-serial=on,memory-backend=ram0", "-nodefaults"],
-    ...["-display", "none", ...guest, "-serial", `file:${console}`],
-    ...object(size, ram),
+async function withQemu(subject: Subject, place: Place): Promise<Blackout> {
+  const { state } = place;
+  const board = `microvm,acpi=off,isa-serial=on${subject.ram === "private" ? "" : ",memory-backend=ram0"}`;
+  const words = [
+    ...[...subject.execution.qemu, "-machine", board, "-nodefaults", "-display", "none"],
+    ...[...options(subject, place), ...memory(subject, place)],
   ];
+  const capabilities = capabilitiesOf(subject).map((capability) => ({ capability, state: true }));
   const prepare = async (process: QmpProcess): Promise<void> => {
-    await process.command("migrate-set-parameters", { mode: "cpr-reboot" });
-    await process.command("migrate-set-capabilities", {
-      capabilities: [{ capability: "x-ignore-shared", state: true }],
-    });
+    // Without limit, as cpr is: at first QEMU writes 128 MiB a second at most.
+    await process.command("migrate-set-parameters", { mode: "cpr-reboot", "max-bandwidth": 0 });
+    await process.command("migrate-set-capabilities", { capabilities });
   };
-  const first = new QmpProcess(options);
+  const first = new QmpProcess(words);
   await first.ready();
-  await ready(console, isReady);
+  await ready(subject, place);
   await prepare(first);
   const begin = performance.now();
   await first.command("migrate", { uri: `file:${state}` });
   await first.until("query-status", ({ status }) => status === "postmigrate");
   const save = since(begin);
   await first.quit();
+  forget(subject, place);
   const quit = since(begin) - save;
-  const second = new QmpProcess([...options, "-incoming", "defer"]);
+  const second = new QmpProcess([...words, "-incoming", "defer"]);
   await second.ready();
   const start = since(begin) - save - quit;
   const loading = performance.now();
   await prepare(second);
   await second.command("migrate-incoming", { uri: `file:${state}` });
-  await second.until("query-status", ({ status }) => status === "running");
+  await second.until("query-status", ({ status }) => status === "running" || status === "prelaunch");
   const load = since(loading);
   const total = since(begin);
   await second.quit();
-  return { save, quit, start, load, total, bytes: statSync(state).size };
+  return { save, quit, start, load, total, bytes: usage(state) };
 }

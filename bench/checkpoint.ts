@@ -1,6 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { join } from "node:path";
 import { execPath } from "node:process";
+import { buildGuestProgram } from "@cpr/guest-programs";
 import { cprCommand } from "../tools/cpr-process.ts";
 import { guestAssets } from "../tools/guest-assets.ts";
 import { root } from "../tools/workspace.ts";
@@ -10,41 +11,67 @@ import { median, type Report, since, table } from "./report.ts";
 
 const parts = ["save", "quit", "start", "load", "total"] as const;
 
-/** The time from `migrate` to `running` in the new process, RAM in place on tmpfs, beside QEMU's. */
-export async function checkpoint(rounds: number): Promise<Report> {
+/** The program that a guest has which never begins to run. */
+const neverRun = (): readonly string[] => ["-kernel", buildGuestProgram("counter")];
+
+/** Checkpoints and restarts beside QEMU's: with RAM in place on tmpfs, and with copies of it in a file there. */
+export async function checkpoint(rounds: number, only: readonly string[]): Promise<Report> {
   await ensureQemu();
   const { kernel, initramfs } = await guestAssets();
-  const rows: string[][] = [];
-  for (const size of ["256M", "4G"]) {
-    const results: Record<string, Blackout[]> = { cpr: [], QEMU: [] };
-    const subject: Subject = {
-      size,
-      guest: ["-kernel", kernel, "-initrd", initramfs, "-append", "console=ttyS0 cryptomgr.notests"],
-      isReady: (line) => line.startsWith("tick 1 "),
-      execution: { cpr: ["-accel", "interp"], qemu: ["-accel", "tcg"] },
-    };
-    for (let round = 0; round < rounds; round += 1) {
-      results.cpr?.push(await cprBlackout(subject));
-      results.QEMU?.push(await qemuBlackout(subject));
-    }
-    const middle = (name: string, part: keyof Blackout): number =>
-      median((results[name] ?? []).map((each) => each[part]));
-    for (const name of ["cpr", "QEMU"]) {
-      rows.push([
-        size,
-        name,
-        ...parts.map(
-          (part) => `${middle(name, part).toFixed(1)} (${(middle("cpr", part) / middle(name, part)).toFixed(2)})`,
-        ),
-        String(middle(name, "bytes")),
-      ]);
-    }
-  }
-  return {
-    title:
-      "Checkpoint and restart, RAM in place: milliseconds (medians), and in brackets how many times as long cpr takes",
-    text: `${table(["RAM", "machine", ...parts, "state file, bytes"], rows)}\n\n${startParts(rounds)}`,
+  const linux: Omit<Subject, "size" | "ram"> = {
+    guest: ["-kernel", kernel, "-initrd", initramfs, "-append", "console=ttyS0 cryptomgr.notests"],
+    isReady: (line) => line.startsWith("tick 1 "),
+    execution: { cpr: ["-accel", "interp"], qemu: ["-accel", "tcg"] },
   };
+  const full: Subject = { ...linux, size: "4G", ram: "copied", guest: neverRun(), isReady: undefined };
+  const parallel = { capabilities: ["mapped-ram", "multifd"] };
+  const kept = ["512M", "4G", "16G"].map((size): [string, Subject] => [
+    `${size}, RAM in place`,
+    { ...linux, size, ram: "kept" },
+  ]);
+  const idle: Subject = { ...linux, size: "8G", ram: "private" };
+  const subjects: Record<string, readonly (readonly [string, Subject])[]> = {
+    "in-place": kept,
+    idle: [
+      ["8G idle, copied", idle],
+      ["8G idle, copied, mapped-ram and multifd", { ...idle, ...parallel }],
+    ],
+    full: [
+      ["4G used, copied", full],
+      ["4G used, copied, mapped-ram and multifd", { ...full, ...parallel }],
+    ],
+  };
+  const wanted = Object.entries(subjects).filter(([name]) => only.length === 0 || only.includes(name));
+  const rows: string[][] = [];
+  for (const [name, subject] of wanted.flatMap(([, each]) => each)) {
+    rows.push(...(await compare(name, subject, rounds)));
+  }
+  const head = ["guest", "machine", ...parts, "MiB on disk"];
+  return {
+    title: "Checkpoint and restart: milliseconds (medians), and in brackets how many times as long cpr takes",
+    text: [table(head, rows), ...(only.length === 0 || only.includes("start") ? [startParts(rounds)] : [])].join(
+      "\n\n",
+    ),
+  };
+}
+
+async function compare(name: string, subject: Subject, rounds: number): Promise<string[][]> {
+  const cpr: Blackout[] = [];
+  const qemu: Blackout[] = [];
+  for (let round = 0; round < rounds; round += 1) {
+    cpr.push(await cprBlackout(subject));
+    qemu.push(await qemuBlackout(subject));
+  }
+  const middle = (results: readonly Blackout[], part: keyof Blackout): number =>
+    median(results.map((each) => each[part]));
+  return [["cpr", cpr] as const, ["QEMU", qemu] as const].map(([machine, results]) => [
+    name,
+    machine,
+    ...parts.map(
+      (part) => `${middle(results, part).toFixed(1)} (${(middle(cpr, part) / middle(results, part)).toFixed(2)})`,
+    ),
+    (middle(results, "bytes") / 2 ** 20).toFixed(2),
+  ]);
 }
 
 /** What the start of a `cpr` process is made of, each part in processes of its own. */

@@ -31,6 +31,7 @@ function inProcesses(rounds: number): Record<"save" | "load", Repeated[]> {
 export async function state(rounds: number): Promise<Report> {
   const { save, load } = inProcesses(rounds);
   const subject: Subject = {
+    ram: "kept",
     size: ramSize,
     guest: ["-smp", String(processors), "-kernel", buildGuestProgram("spin")],
     isReady: (line) => line === "spin begin",
