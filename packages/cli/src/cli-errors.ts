@@ -21,6 +21,18 @@ export const cliErrors = defineErrors({
     hint: () =>
       "-add-fd takes fd=NUMBER,set=NUMBER[,opaque=TEXT]; start the process with the descriptor, e.g. 9>vm.state.",
   }),
+  ERR_CPR_SECTION_UNKNOWN: defineError<{ name: string; known: readonly string[] }>({
+    category: "input",
+    when: "`cpr inspect --section` names a section that the checkpoint does not have.",
+    message: ({ name }) => `The checkpoint has no section '${name}'`,
+    hint: (details) => `Sections: ${details.known.join(", ")}.`,
+  }),
+  ERR_CPR_SETTING: defineError<{ name: string; reason: string }>({
+    category: "usage",
+    when: "`--set` names a migration parameter that the VM does not take.",
+    message: ({ reason }) => reason,
+    hint: ({ name }) => `--set ${name}=… is what migrate_set_parameter takes.`,
+  }),
   ERR_CPR_OUTPUT_FILE: defineError<{ path: string; reason: string }>({
     category: "input",
     when: "A file for the guest's output cannot be created.",

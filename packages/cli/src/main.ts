@@ -2,7 +2,6 @@ import { readFileSync } from "node:fs";
 import type { Worker } from "node:worker_threads";
 import { exitStatus, isCprError } from "@cpr/core";
 import { Command, CommanderError } from "commander";
-import { createPluginsCommand } from "./plugins-command.ts";
 import { acceptSingleDash } from "./qemu-spelling.ts";
 import { run } from "./run.ts";
 import { createRunCommand, type RunOptions } from "./run-options.ts";
@@ -21,20 +20,23 @@ export async function main(words: readonly string[], thread?: Worker): Promise<n
   const runCommand = createRunCommand().action(async (options: RunOptions) => {
     status = await run(options, thread);
   });
+  const [first, ...rest] = words;
+  const others = first === "run" ? [] : (await import("./other-commands.ts")).createOtherCommands();
   const program = new Command("cpr")
     .description("CheckPoint and Restart for virtual machines.")
     .version(version, "-V, --version", "show the version")
     .helpOption("-h, --help", "show this help")
     .helpCommand("help [command]", "show the help of a command")
-    .addCommand(runCommand)
-    .addCommand(createPluginsCommand());
+    .addCommand(runCommand);
+  for (const command of others) {
+    program.addCommand(command);
+  }
   for (const command of [program, ...program.commands]) {
     command
       .exitOverride()
       .showHelpAfterError(`(${command.name() === "cpr" ? "cpr" : `cpr ${command.name()}`} --help shows the options)`);
   }
   try {
-    const [first, ...rest] = words;
     await program.parseAsync(first === "run" ? ["run", ...acceptSingleDash(runCommand, rest)] : [...words], {
       from: "user",
     });

@@ -1,4 +1,5 @@
 import { Command, Option } from "commander";
+import { collect } from "./option-values.ts";
 
 /** The options of `cpr run` as commander gives them. */
 export interface RunOptions {
@@ -26,8 +27,6 @@ export interface RunOptions {
   readonly stopped?: true;
   readonly plugin: readonly string[];
 }
-
-const collect = (value: string, previous: readonly string[]): readonly string[] => [...previous, value];
 
 /** Describes `cpr run`: QEMU's options, which may be written with one dash or two. */
 export function createRunCommand(): Command {

@@ -7,7 +7,7 @@
 export { describeError, HumanMonitor, type MonitorAnswer } from "./human-monitor.ts";
 export { LineHistory } from "./line-history.ts";
 export { monitorErrors } from "./monitor-errors.ts";
-export { MonitorSession, type SessionStreams } from "./monitor-session.ts";
+export { type LineMonitor, MonitorSession, type SessionStreams } from "./monitor-session.ts";
 export { type ProgressAmount, ProgressBar } from "./progress-bar.ts";
 export { QmpClient } from "./qmp/qmp-client.ts";
 export type { QmpEvent } from "./qmp/qmp-events.ts";

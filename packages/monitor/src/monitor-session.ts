@@ -1,9 +1,20 @@
 import { createInterface, type Interface } from "node:readline";
 import type { Readable, Writable } from "node:stream";
-import type { HumanMonitor } from "./human-monitor.ts";
+import type { MonitorConversation } from "@cpr/core";
+import type { MonitorAnswer } from "./human-monitor.ts";
 import type { LineHistory } from "./line-history.ts";
 import { ProgressBar } from "./progress-bar.ts";
 import { taken } from "./taken.ts";
+
+/** Who carries out the lines of a session: a {@link HumanMonitor}, or that of another process. */
+export interface LineMonitor {
+  /** It never rejects: a failure is an answer. */
+  execute(line: string, progress?: MonitorConversation["progress"]): Promise<MonitorAnswer>;
+  /** Gives up what a person waits for. */
+  interrupt(): void;
+  /** Completions of a line, in the form that `node:readline` wants. */
+  complete(line: string): [string[], string];
+}
 
 /** Where a session reads and writes. */
 export interface SessionStreams {
@@ -24,7 +35,7 @@ const unreadLimit = 64 * 1024;
  */
 export class MonitorSession {
   static readonly prompt = "(cpr) ";
-  readonly #monitor: HumanMonitor;
+  readonly #monitor: LineMonitor;
   readonly #output: Writable;
   readonly #interface: Interface;
   /** Shown on a terminal only. */
@@ -37,7 +48,7 @@ export class MonitorSession {
   readonly done: Promise<void>;
   #finish: () => void = () => undefined;
 
-  constructor(monitor: HumanMonitor, streams: SessionStreams) {
+  constructor(monitor: LineMonitor, streams: SessionStreams) {
     this.#monitor = monitor;
     this.#output = streams.output;
     this.#terminal = streams.terminal;

@@ -146,6 +146,17 @@ function checkChunks({ blocks, chunkChecksums }: CheckpointHead, { ram }: Checkp
 }
 
 /**
+ * Reads no more than what the stream says about the machine.
+ *
+ * @throws {CprError} ERR_CPR_STREAM_…
+ */
+export async function readStreamConfiguration(read: ReadBytes): Promise<StreamConfiguration> {
+  const reader = new StreamReader(read);
+  await readMagic(reader);
+  return readConfiguration(reader);
+}
+
+/**
  * Reads the head of a checkpoint once more and hands out its pages.
  *
  * @throws {CprError} ERR_CPR_STREAM_DAMAGED if it is not the head that was read before; pages have been handed out then.

@@ -1,0 +1,131 @@
+import { CprError, type MigrationForecast } from "@cpr/core";
+import type { QmpClient } from "@cpr/monitor";
+import { Command } from "commander";
+import { absoluteUri } from "./absolute-uri.ts";
+import { formatBytes } from "./amounts.ts";
+import { followMigration, type MigrationAnswer } from "./followed-migration.ts";
+import {
+  applySettings,
+  type MigrationOptions,
+  readSettings,
+  type Settings,
+  settingsOf,
+  withMigrationOptions,
+} from "./migration-options.ts";
+import { connectToVm, withVm } from "./vm-connection.ts";
+
+interface SaveOptions extends MigrationOptions {
+  readonly copyRam?: true;
+  readonly bandwidth?: string;
+  readonly dryRun?: true;
+  readonly quit?: true;
+  readonly quiet?: true;
+  readonly json?: true;
+}
+
+/** Describes `cpr save`. */
+export function createSaveCommand(): Command {
+  const command = withVm(new Command("save"))
+    .summary("save a running VM to a checkpoint")
+    .description(
+      "Stops a VM and saves it to a URI, with shared RAM left in place. It is checked first whether that can be done, and told " +
+        "what will be done; what is refused is refused while the guest runs. A VM that could not be saved runs on.",
+    )
+    .helpOption("-h, --help", "show this help")
+    .argument("<uri>", "a path, or a URI as migrate takes it; a path begins in this folder");
+  return withMigrationOptions(command)
+    .option("--copy-ram", "copy all RAM into the checkpoint, also what could stay in place")
+    .option("--bandwidth <size>", "bytes per second at most, e.g. 512M; the guest stands still meanwhile")
+    .option("-n, --dry-run", "check and tell, and stop there; nothing is changed")
+    .option("--quit", "end the VM's process when the checkpoint is complete")
+    .option("-q, --quiet", "tell only what went wrong")
+    .option("--json", "print the plan and the result as JSON")
+    .addHelpText(
+      "after",
+      `
+Ctrl-C gives the save up, and the VM runs on.
+
+Examples:
+  cpr save vm.qmp vm.state --dry-run
+  cpr save vm.qmp vm.state --quit
+  cpr save vm.qmp 'exec:zstd -c > vm.zst' --copy-ram
+
+Exit status: 0 saved, or it could be; 7 refused, or given up; others as the page about errors tells.`,
+    )
+    .action(save);
+}
+
+async function save(vm: string, place: string, options: SaveOptions): Promise<void> {
+  const uri = absoluteUri(place);
+  const { set, bandwidth, dryRun, quit, quiet, json, copyRam } = options;
+  await using client = await connectToVm(vm);
+  const before = await readSettings(client);
+  const settings = [...set, ...(bandwidth === undefined ? [] : [`max-bandwidth=${bandwidth}`])];
+  let plan: MigrationForecast;
+  try {
+    await applySettings(client, settingsOf(options, copyRam !== true), settings);
+    plan = (await client.execute("x-query-migrate-plan", { uri })) as MigrationForecast;
+  } catch (error) {
+    await restore(client, before);
+    throw error;
+  }
+  if (quiet !== true && json !== true) {
+    process.stdout.write(`${reportOf(plan)}\n`);
+  }
+  const [refusal] = plan.refusals;
+  if (refusal !== undefined || dryRun === true) {
+    await restore(client, before);
+    if (json === true) {
+      process.stdout.write(`${JSON.stringify({ plan }, undefined, 2)}\n`);
+    }
+    if (refusal !== undefined) {
+      const { code, message, hint } = refusal;
+      throw new CprError(code, "refused", message, { hint, details: { refusals: plan.refusals } });
+    }
+    return;
+  }
+  await client.execute("migrate", { uri });
+  const result = await followMigration(client, { output: quiet === true ? undefined : process.stderr });
+  if (quit === true) {
+    await client.execute("quit");
+    await client.closed;
+  }
+  if (json === true) {
+    process.stdout.write(`${JSON.stringify({ plan, result }, undefined, 2)}\n`);
+  } else if (quiet !== true) {
+    process.stdout.write(`${resultOf(uri, result)}\n`);
+  }
+}
+
+/** Gives a VM the settings again that it had. Those that this program does not have are as they were. */
+async function restore(client: QmpClient, { capabilities, parameters }: Settings): Promise<void> {
+  await client.execute("migrate-set-capabilities", { capabilities });
+  await client.execute("migrate-set-parameters", parameters);
+}
+
+function reportOf({ uri, mode, capabilities, transport, refusals, ram, copied, free }: MigrationForecast): string {
+  return [
+    `Checkpoint: ${uri}`,
+    `Mode: ${mode}; capabilities: ${capabilities.length === 0 ? "none" : capabilities.join(", ")}`,
+    ...(transport === undefined ? [] : [`Transport: ${transport.scheme}, which ${abilitiesOf(transport.supports)}`]),
+    ...ram.map(({ reason, looksShared }) => (looksShared ? `Note: ${reason}` : reason)),
+    `To copy: ${copied === 0 ? "no RAM" : `at most ${formatBytes(copied)} of RAM`}`,
+    ...(free === undefined ? [] : [`Free space there: ${formatBytes(free)}`]),
+    ...(free !== undefined && copied > free ? ["Note: that may be too little, unless much of the RAM is zero"] : []),
+    ...refusals.map(({ message }) => `Refused: ${message}`),
+  ].join("\n");
+}
+
+function abilitiesOf({ stores, seekable, parallel }: NonNullable<MigrationForecast["transport"]>["supports"]): string {
+  return [
+    stores ? "keeps what it is given" : "streams to another process",
+    ...(seekable ? ["takes positions"] : []),
+    ...(parallel ? ["serves several threads"] : []),
+  ].join(", ");
+}
+
+function resultOf(uri: string, { ram, downtime, "total-time": total }: MigrationAnswer): string {
+  const { transferred = 0, "x-in-place": inPlace = 0 } = ram ?? {};
+  const times = `${total ?? 0} ms, of which the guest stood still ${downtime ?? 0} ms`;
+  return `Saved to ${uri} in ${times}: ${formatBytes(transferred)} of RAM copied, ${formatBytes(inPlace)} left in place.`;
+}
