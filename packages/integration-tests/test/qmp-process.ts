@@ -22,6 +22,8 @@ interface QmpProcessOptions {
   /** Distinguishes its files from those of other processes in the folder. */
   readonly name: string;
   readonly options?: readonly string[];
+  /** Open descriptors that it inherits: as 3, 4 and so on. */
+  readonly descriptors?: readonly number[];
 }
 
 /** A `cpr run` with the guest program `pages`, which is told what to do through QMP, and whose events are remembered. */
@@ -47,13 +49,13 @@ export class QmpProcess {
   }
 
   /** Starts a process; it is gone when the test ends. */
-  static async start({ folder, name, options = [] }: QmpProcessOptions): Promise<QmpProcess> {
+  static async start({ folder, name, options = [], descriptors = [] }: QmpProcessOptions): Promise<QmpProcess> {
     const socket = join(folder, `${name}.qmp`);
     const console = join(folder, `${name}.console`);
     const words = ["run", "-m", "32M", "-kernel", buildGuestProgram("pages"), "-serial", `file:${console}`, ...options];
     // NOTE: with `wait=on` no event is missed.
     const child = spawn(process.execPath, [cprCommand, ...words, "-qmp", `unix:${socket},server=on`], {
-      stdio: ["ignore", "ignore", "pipe"],
+      stdio: ["ignore", "ignore", "pipe", ...descriptors],
     });
     onTestFinished(() => void child.kill("SIGKILL"));
     const client = await connect(child, socket);
@@ -67,8 +69,12 @@ export class QmpProcess {
   }
 
   /** Carries out a command. @throws {CprError} as the process said */
-  execute(command: string, values: Readonly<Record<string, unknown>> = {}): Promise<unknown> {
-    return this.#client.execute(command, values);
+  execute(
+    command: string,
+    values: Readonly<Record<string, unknown>> = {},
+    descriptors: readonly number[] = [],
+  ): Promise<unknown> {
+    return this.#client.execute(command, values, descriptors);
   }
 
   async setParameters(values: Readonly<Record<string, unknown>>): Promise<void> {
