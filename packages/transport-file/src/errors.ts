@@ -47,7 +47,6 @@ export const fileErrors = defineErrors({
 /** What the C library says for the error codes that users meet. */
 const reasons: Readonly<Record<string, string>> = {
   EACCES: "Permission denied",
-  EDQUOT: "Disk quota exceeded",
   EFBIG: "File too large",
   EIO: "Input/output error",
   EISDIR: "Is a directory",
@@ -61,6 +60,8 @@ const reasons: Readonly<Record<string, string>> = {
   EPERM: "Operation not permitted",
   EROFS: "Read-only file system",
   ETXTBSY: "Text file busy",
+  // EDQUOT, of which libuv does not know the name.
+  "Unknown system error -122": "Disk quota exceeded",
 };
 
 /** One of the functions that make an error about a file. */
