@@ -1,4 +1,4 @@
-import { openSync, readFileSync, readSync, writeFileSync } from "node:fs";
+import { closeSync, constants, openSync, readFileSync, readSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { changingPages } from "@cpr/guest-programs";
 import { expect, it } from "vitest";
@@ -19,6 +19,10 @@ interface FileCase {
   readonly parameters?: Readonly<Record<string, unknown>>;
   /** RAM is a file that both processes share. */
   readonly sharedRam?: true;
+  /** The processes get the file as descriptors, in a set. */
+  readonly descriptors?: true;
+  /** Descriptors beside the first one bypass the page cache. */
+  readonly direct?: true;
   /** The source is stopped before `migrate`. */
   readonly stopped?: true;
   /** `migrate` is refused with this text. */
@@ -27,14 +31,31 @@ interface FileCase {
 
 const prefix = 0x1000;
 
+const parallel = { capabilities: ["mapped-ram", "multifd"], parameters: { "multifd-channels": 4 } };
+const direct = { ...parallel, parameters: { ...parallel.parameters, "direct-io": true }, direct: true } as const;
+
 const cases: readonly FileCase[] = [
   { name: "mode/reboot", mode: "cpr-reboot", capabilities: ["x-ignore-shared"], sharedRam: true, stopped: true },
   { name: "precopy/file", stopped: true },
   { name: "precopy/file/offset", suffix: ",offset=0x1000", offset: prefix },
+  { name: "precopy/file/offset/fdset", suffix: ",offset=0x1000", offset: prefix, descriptors: true },
   {
     name: "precopy/file/offset/bad",
     suffix: ",offset=0x20M",
     refused: /^file URI has bad offset 0x20M: Invalid argument$/,
+  },
+  { name: "precopy/file/mapped-ram", capabilities: ["mapped-ram"], stopped: true },
+  { name: "precopy/file/mapped-ram/live", capabilities: ["mapped-ram"] },
+  { name: "multifd/file/mapped-ram", ...parallel, stopped: true },
+  { name: "multifd/file/mapped-ram/live", ...parallel },
+  { name: "multifd/file/mapped-ram/dio", ...direct },
+  { name: "multifd/file/mapped-ram/fdset", ...parallel, descriptors: true },
+  { name: "multifd/file/mapped-ram/fdset/dio", ...direct, descriptors: true },
+  {
+    name: "multifd/file/mapped-ram/ignore-shared",
+    ...parallel,
+    capabilities: [...parallel.capabilities, "x-ignore-shared"],
+    sharedRam: true,
   },
 ];
 
@@ -50,10 +71,11 @@ function readRam(path: string): Uint8Array {
 
 for (const each of cases) {
   const { name, suffix = "", offset = 0, mode, capabilities = [], parameters = {}, sharedRam, stopped, refused } = each;
-  it(`/migration/${name}`, async () => {
+  it(`/migration/${name}`, async ({ skip }) => {
     const folder = scratchFolder();
     const file = join(folder, "migfile");
-    const uri = `file:${file}${suffix}`;
+    if (each.direct === true && !takesDirect(file)) skip(`${folder} has no O_DIRECT`);
+    const uri = each.descriptors === true ? `file:/dev/fdset/1${suffix}` : `file:${file}${suffix}`;
     // RAM that is not shared is a file of each process, so that it can be looked at.
     const ramOf = (side: string): string => join(folder, sharedRam === true ? "ram" : `ram-${side}`);
     const start = async (side: string, ...more: string[]): Promise<QmpProcess> => {
@@ -77,16 +99,20 @@ for (const each of cases) {
       await source.untilPrinted("B");
       return;
     }
+    if (each.descriptors === true) await handOver(source, file, constants.O_WRONLY, each.direct);
     await source.execute("migrate", { uri });
     await source.untilMigration("completed");
+    if (each.descriptors === true) await takeBack(source);
     expect(await source.status()).toEqual({ running: false, status: "postmigrate" });
     expectOneMoment(readRam(ramOf("source")));
     // Unlike QEMU, a second process is not let at RAM that one has.
     await source.quit();
 
     const target = await start("target", "-incoming", "defer");
+    if (each.descriptors === true) await handOver(target, file, constants.O_RDONLY, each.direct);
     await target.execute("migrate-incoming", { uri });
     await target.untilMigration("completed");
+    if (each.descriptors === true) await takeBack(target);
     if (stopped === true) await target.execute("cont");
     await target.until("RESUME");
     await target.untilPrinted("B");
@@ -97,6 +123,31 @@ for (const each of cases) {
     await expectRunsThenStops(target, ramOf("target"));
   });
 }
+/** Whether a new file takes O_DIRECT, which not every file system does. */
+function takesDirect(file: string): boolean {
+  try {
+    closeSync(openSync(file, constants.O_CREAT | constants.O_RDWR | constants.O_DIRECT, 0o600));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Gives a process two descriptors of the file, in the set 1. The second one bypasses the page cache if that is wanted. */
+async function handOver(process: QmpProcess, file: string, access: number, direct = false): Promise<void> {
+  for (const flags of [0, direct ? constants.O_DIRECT : 0]) {
+    const descriptor = openSync(file, access | constants.O_CREAT | flags, 0o600);
+    await process.execute("add-fd", { "fdset-id": 1 }, [descriptor]);
+    closeSync(descriptor);
+  }
+}
+
+/** Nobody uses the descriptors any more. */
+async function takeBack(process: QmpProcess): Promise<void> {
+  await process.execute("remove-fd", { "fdset-id": 1 });
+  expect(await process.execute("query-fdsets")).toEqual([]);
+}
+
 /** QEMU's invariants: RAM changes, and does not any more when the VM is stopped, and is of one moment then. */
 async function expectRunsThenStops(process: QmpProcess, path: string): Promise<void> {
   const first = (): number => readRam(path)[changingPages.start] as number;
