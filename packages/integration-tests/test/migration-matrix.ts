@@ -1,4 +1,5 @@
-import { statSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { constants, openSync, rmSync, statSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -28,7 +29,6 @@ export const ramSize = changingPages.end;
 /** How a memory object is written; `folder` is one of its own. No object is the machine's default. */
 export const memories: Readonly<Record<string, (folder: string) => string | undefined>> = {
   "no object": () => undefined,
-  "memory-backend-ram": () => `memory-backend-ram,id=ram0,size=${ramSize}`,
   "memory-backend-memfd": () => `memory-backend-memfd,id=ram0,size=${ramSize},share=on`,
   "memory-backend-shm": () => `memory-backend-shm,id=ram0,size=${ramSize}`,
   "file, share=on": (folder) => `memory-backend-file,id=ram0,size=${ramSize},mem-path=${folder}/ram0,share=on`,
@@ -41,6 +41,8 @@ interface Place {
   readonly incoming: string;
   /** A file that has the whole stream. */
   readonly file?: string;
+  /** Gives both sides what their URIs name. */
+  readonly connect?: (source: VirtualMachine, target: VirtualMachine) => void;
 }
 
 /** Every transport that is installed must be here: a new one is not forgotten. */
@@ -55,13 +57,22 @@ const places: Readonly<Record<string, (folder: string) => Promise<Place>>> = {
   },
   tcp: async () => same(`tcp:127.0.0.1:${await freePort()}`),
   unix: async (folder) => same(`unix:${folder}/socket`),
-  vsock: async () => same("vsock:2:4444"),
+  // The loopback of the host, at any of its addresses.
+  vsock: async () => ({ outgoing: "vsock:1:44444", incoming: "vsock:4294967295:44444" }),
+  fd: async (folder) => ({
+    ...same("fd:stream"),
+    connect: (source, target) => {
+      const pipe = join(folder, "pipe");
+      rmSync(pipe, { force: true });
+      execFileSync("mkfifo", [pipe]);
+      // Only a pipe that has a reader can be opened for writing without waiting.
+      target.descriptors.name("stream", openSync(pipe, constants.O_RDONLY | constants.O_NONBLOCK));
+      source.descriptors.name("stream", openSync(pipe, constants.O_WRONLY));
+    },
+  }),
   memory: async () => same("memory:vm"),
   pipe: async () => same("pipe:vm"),
 };
-
-/** Transports that are only known by name here, and the code of the error with which they say so. */
-const absent: Readonly<Record<string, string>> = { vsock: "ERR_CPR_SOCKET_VSOCK" };
 
 const same = (uri: string): Place => ({ outgoing: uri, incoming: uri });
 
@@ -122,23 +133,65 @@ export function matrixKernel(): Kernel {
   });
 }
 
-/** All cells that the plugins of a kernel make. */
-export async function allCells(kernel: Kernel): Promise<Cell[]> {
+/** What changes where RAM goes. */
+const placing = [[], ["x-ignore-shared"]] as const;
+/** What changes how it is copied. */
+const layouts = [["mapped-ram"], ["mapped-ram", "x-ignore-shared"], ["mapped-ram", "multifd"], ["multifd"]] as const;
+
+/**
+ * All cells that the plugins of a kernel make.
+ *
+ * @param memory - which RAM: of those that are copied in any case, one is enough for each way to copy.
+ */
+export async function allCells(kernel: Kernel, memory: string): Promise<Cell[]> {
+  const capabilitySets = ["no object", "file, share=on"].includes(memory) ? [...placing, ...layouts] : placing;
   const [modes, transports] = await Promise.all([kernel.all(MigrationMode), kernel.all(Transport)]);
-  const capabilitySets = [[], ["x-ignore-shared"]];
   return modes.flatMap((mode) =>
     transports.flatMap((transport) => capabilitySets.map((capabilities) => ({ mode, transport, capabilities }))),
   );
+}
+
+/** Schemes that this host has only by name, and the codes with which their transports say so: no `supports` tells that. */
+export async function unreachableTransports(kernel: Kernel): Promise<ReadonlyMap<string, string>> {
+  const [transport, place] = [await kernel.get(Transport, "vsock"), await places["vsock"]?.("")];
+  const { outgoing, incoming } = place as Place;
+  const uri = (text: string) => ({ text, scheme: "vsock", rest: text.slice("vsock:".length) });
+  const listening = new AbortController();
+  const source = transport.openSource(uri(incoming), { signal: listening.signal }).then(
+    (opened) => opened.close().catch(() => undefined),
+    () => undefined,
+  );
+  try {
+    await delay(20);
+    await (await transport.openSink(uri(outgoing))).abort();
+    return new Map();
+  } catch (error) {
+    if (!isCprError(error)) throw error;
+    return new Map([["vsock", error.code]]);
+  } finally {
+    listening.abort();
+    await source;
+  }
 }
 
 /** What becomes of a cell. */
 export type Outcome = `refused: ${string}` | "moves, RAM in place" | "moves, RAM copied";
 
 /** Computes what must become of a cell from what its parts state about themselves. */
-export function expectedOutcome({ mode, transport, capabilities }: Cell, memory: MemorySupports): Outcome {
-  const { stores }: TransportSupports = transport.supports;
+export function expectedOutcome(
+  { mode, transport, capabilities }: Cell,
+  memory: MemorySupports,
+  unreachable: ReadonlyMap<string, string>,
+): Outcome {
+  const { stores, seekable, parallel }: TransportSupports = transport.supports;
+  // Threads write pages to places of their own, beside the one that writes the rest.
+  const places = seekable && parallel;
+  if (capabilities.includes("mapped-ram") && !places) return "refused: ERR_CPR_TRANSPORT_SEEKABLE";
+  if (capabilities.includes("multifd") && !(places && capabilities.includes("mapped-ram"))) {
+    return "refused: ERR_CPR_TRANSPORT_CHANNELS";
+  }
   if (mode.name === "cpr-reboot" && !stores) return "refused: ERR_CPR_REBOOT_STREAMS";
-  const missing = absent[transport.scheme];
+  const missing = unreachable.get(transport.scheme);
   if (missing !== undefined) return `refused: ${missing}`;
   const inPlace = capabilities.includes("x-ignore-shared") && memory.shared && memory.survivesProcessExit;
   return inPlace ? "moves, RAM in place" : "moves, RAM copied";
@@ -157,6 +210,7 @@ export class Traveller {
   readonly #backend: string;
   readonly #processorModel: string | undefined;
   readonly #memory: (folder: string) => string | undefined;
+  readonly #unreachable: ReadonlyMap<string, string>;
   readonly #newFolder: () => string;
   #folder: string;
   #machine: VirtualMachine | undefined;
@@ -166,12 +220,14 @@ export class Traveller {
     readonly backend: string;
     readonly processorModel: string | undefined;
     readonly memory: (folder: string) => string | undefined;
+    readonly unreachable: ReadonlyMap<string, string>;
     readonly newFolder: () => string;
   }) {
     this.#kernel = options.kernel;
     this.#backend = options.backend;
     this.#processorModel = options.processorModel;
     this.#memory = options.memory;
+    this.#unreachable = options.unreachable;
     this.#newFolder = options.newFolder;
     this.#folder = options.newFolder();
   }
@@ -222,7 +278,7 @@ export class Traveller {
     // Whether it is refused does not depend on whether somebody listens.
     const refused = await codeOf(source.migrate(place.outgoing));
     if (refused === undefined) throw new Error("it streams to nobody");
-    if (!connecting.includes(refused)) return this.#untouched(refused);
+    if (!connecting.includes(refused) || this.#unreachable.has(cell.transport.scheme)) return this.#untouched(refused);
     // The same RAM if it stays in place, which the source hands over; it can be copied only to other RAM.
     const { shared, survivesProcessExit } = this.memorySupports;
     const stays = cell.capabilities.includes("x-ignore-shared") && shared && survivesProcessExit;
@@ -231,6 +287,7 @@ export class Traveller {
     try {
       choose(target, cell);
       await target.stop();
+      place.connect?.(source, target);
       const loaded = codeOf(target.migrateIncoming(place.incoming));
       while (connecting.includes((await codeOf(source.migrate(place.outgoing))) ?? "")) {
         await delay(5);
@@ -283,7 +340,7 @@ export class Traveller {
 }
 
 /** The codes of those who find nobody at the other end. */
-const connecting: readonly string[] = ["ERR_CPR_SOCKET_CONNECT", "ERR_CPR_PIPE_TRANSPORT"];
+const connecting: readonly string[] = ["ERR_CPR_SOCKET_CONNECT", "ERR_CPR_PIPE_TRANSPORT", "ERR_CPR_FD_NOT_FOUND"];
 
 async function codeOf(promise: Promise<void>): Promise<string | undefined> {
   try {
@@ -303,7 +360,9 @@ function blockOf(machine: VirtualMachine): WithRam["ram"]["blocks"][number] {
 
 function choose({ settings }: VirtualMachine, { mode, capabilities }: Cell): void {
   settings.setParameter("mode", mode.name);
-  for (const name of ["x-ignore-shared"]) settings.setCapability(name, capabilities.includes(name));
+  for (const name of new Set([...placing, ...layouts].flat())) {
+    settings.setCapability(name, capabilities.includes(name));
+  }
 }
 
 /** Waits for the end of an outgoing migration: all RAM as it is then, one moment of the guest. */
