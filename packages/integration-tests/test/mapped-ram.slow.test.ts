@@ -127,7 +127,7 @@ it("a file whose pages are not what was written is refused, says where, and chan
     expect(file.equals(whole)).toBe(false);
     writeFileSync(path, file);
     await expect(target.execute("migrate-incoming", { uri, "exit-on-error": false }), what).rejects.toThrow(
-      `damaged: RAM block 'ram0' is not what was written, in the 1048576 bytes at offset ${place} (`,
+      `damaged: RAM block 'ram0' is not what was written, in the 1048576 bytes at offset ${place}`,
     );
     expect((await target.status()).status, what).toBe("inmigrate");
     expect(readRam(join(folder, "ram-target")).equals(Buffer.alloc(ramSize)), what).toBe(true);

@@ -5,7 +5,7 @@ import { decodeState } from "../state/codec.ts";
 import { type DescribedValue, decodeDescribed } from "../state/described-value.ts";
 import type { StateOf } from "../state/schema.ts";
 import { type Checkpoint, readCheckpoint, readStreamConfiguration } from "../stream/checkpoint-reader.ts";
-import { BlockChecksums, chunkSize } from "../stream/chunk-checksum.ts";
+import { BlockChecksums, chunkSize, damagedChunk } from "../stream/chunk-checksum.ts";
 import type { StreamConfiguration } from "../stream/configuration-section.ts";
 import type { FileFacts } from "../stream/description-section.ts";
 import { pageSize } from "../stream/format.ts";
@@ -139,9 +139,7 @@ async function checkMappedPages(
   }
   for (const [chunk, checksum] of (expected ?? []).entries()) {
     if (checksum !== checksums.of(chunk)) {
-      throw streamErrors.ERR_CPR_STREAM_DAMAGED({
-        problem: `RAM block '${id}' is not what was written, in the ${chunkSize} bytes at offset 0x${(chunk * chunkSize).toString(16)}`,
-      });
+      throw damagedChunk(id, chunk * chunkSize);
     }
   }
   return pages;

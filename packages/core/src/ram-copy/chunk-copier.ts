@@ -170,7 +170,7 @@ function readChunk(context: Context, block: CopiedBlock, index: number): void {
   const checksum =
     runs.length === 0 ? 0 : functions.checksumPages(bytes, chunk.bitmap, beginChunk(block.id, chunk.offset), false);
   if (checksum !== block.checksums[index]) {
-    throw new CopyError({ kind: "damaged", block: block.id, offset: chunk.offset, position: chunk.position });
+    throw new CopyError({ kind: "damaged", block: block.id, offset: chunk.offset });
   }
   count(control, chunk, runs);
 }

@@ -42,7 +42,7 @@ export type CopyFailure =
   /** The stream ends before all pages were read. */
   | { readonly kind: "truncated"; readonly position: number }
   /** Pages are not what was written. */
-  | { readonly kind: "damaged"; readonly block: string; readonly offset: number; readonly position: number }
+  | { readonly kind: "damaged"; readonly block: string; readonly offset: number }
   /** Anything else. */
   | { readonly kind: "other"; readonly error: SerializedError };
 

@@ -1,7 +1,7 @@
 import { availableParallelism } from "node:os";
 import { streamErrors } from "../errors/stream-errors.ts";
 import { deserializeError } from "../errors.ts";
-import { chunkSize } from "../stream/chunk-checksum.ts";
+import { chunkSize, damagedChunk } from "../stream/chunk-checksum.ts";
 import { pageSize } from "../stream/format.ts";
 import type { RamProgress } from "../stream/ram-section.ts";
 import type { TransportChannel } from "../transport.ts";
@@ -228,9 +228,7 @@ function errorOf(failure: CopyFailure, channel: TransportChannel | undefined): E
     case "truncated":
       return streamErrors.ERR_CPR_STREAM_TRUNCATED({ position: failure.position });
     case "damaged":
-      return streamErrors.ERR_CPR_STREAM_DAMAGED({
-        problem: `RAM block '${failure.block}' is not what was written, in the ${chunkSize} bytes at offset 0x${failure.offset.toString(16)} (byte ${failure.position} of the stream)`,
-      });
+      return damagedChunk(failure.block, failure.offset);
     case "other":
       return deserializeError(failure.error);
   }

@@ -1,7 +1,6 @@
 import { streamErrors } from "../errors/stream-errors.ts";
 import { isCprError } from "../errors.ts";
-import type { BlockChecksums } from "./chunk-checksum.ts";
-import { chunkSize } from "./chunk-checksum.ts";
+import { type BlockChecksums, chunkSize, damagedChunk } from "./chunk-checksum.ts";
 import { readConfiguration, type StreamConfiguration } from "./configuration-section.ts";
 import { crc32 } from "./crc32.ts";
 import {
@@ -136,9 +135,7 @@ function checkChunks({ blocks, chunkChecksums }: CheckpointHead, { ram }: Checkp
     if (mapped === undefined) {
       expected?.forEach((checksum, chunk) => {
         if (checksum !== chunkChecksums[index]?.of(chunk)) {
-          throw streamErrors.ERR_CPR_STREAM_DAMAGED({
-            problem: `RAM block '${id}' is not what was written, in the ${chunkSize} bytes at offset 0x${(chunk * chunkSize).toString(16)}`,
-          });
+          throw damagedChunk(id, chunk * chunkSize);
         }
       });
     }

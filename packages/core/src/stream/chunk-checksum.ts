@@ -1,3 +1,5 @@
+import { streamErrors } from "../errors/stream-errors.ts";
+import type { CprError } from "../errors.ts";
 import { crc32 } from "./crc32.ts";
 import { encodeName, pageSize } from "./format.ts";
 
@@ -41,6 +43,13 @@ const byteTable = Uint32Array.from({ length: 256 }, (_, byte) => {
   }
   return remainder;
 });
+
+/** @param offset - of the chunk in its block, in bytes. */
+export function damagedChunk(id: string, offset: number): CprError {
+  return streamErrors.ERR_CPR_STREAM_DAMAGED({
+    problem: `RAM block '${id}' is not what was written, in the ${chunkSize} bytes at offset 0x${offset.toString(16)}`,
+  });
+}
 
 /** Checksums of all chunks of a block whose pages come one after the other. */
 export class BlockChecksums {
