@@ -3,9 +3,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { crc32 } from "node:zlib";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { isCprError } from "../src/index.ts";
 import { encodeTrailer, trailerLength } from "../src/stream/trailer.ts";
 import { type FakeOptions, fakeVirtualMachine, instructions, mebibyte, type, until } from "./fakes/fake-machine.ts";
 import { keptMemory, streams, transportFaults } from "./fakes/fake-plugin.ts";
+import { asFormat1, Chance, mutate } from "./fakes/mutations.ts";
 
 let folder = "";
 let path = "";
@@ -175,6 +177,34 @@ describe("a load that fails", () => {
     expect(await instructions(machine)).toBe(0);
     await machine.quit();
     expect((keptMemory.get(path) as Uint8Array).every((byte) => byte === 0)).toBe(true);
+  });
+
+  it("touches neither RAM nor devices, whatever a forger has made of the stream", async () => {
+    keptMemory.set(path, new Uint8Array(mebibyte).fill(0x77, 8192, 20_000));
+    await save({ path });
+    const whole = { bytes: streams.get("a") as Uint8Array };
+    const older = { bytes: asFormat1(whole) };
+    let refused = 0;
+    for (let seed = 0; seed < 600; ) {
+      keptMemory.set(path, new Uint8Array(mebibyte).fill(0xaa));
+      const { machine } = await waiting({ path });
+      let loaded = false;
+      for (; seed < 600 && !loaded; seed++) {
+        streams.set("a", mutate(seed % 2 === 0 ? whole : older, new Chance(seed)));
+        const failure: unknown = await machine.migrateIncoming("store:a").catch((error: unknown) => error);
+        loaded = failure === undefined;
+        if (!loaded) {
+          refused += 1;
+          expect(isCprError(failure), `seed ${seed}: ${String(failure)}`).toBe(true);
+          expect(machine.runState).toBe("inmigrate");
+          expect(await instructions(machine)).toBe(0);
+        }
+      }
+      await machine.quit();
+      const untouched = (keptMemory.get(path) as Uint8Array).every((byte) => byte === 0xaa);
+      expect(untouched, `before seed ${seed}`).toBe(!loaded);
+    }
+    expect(refused).toBeGreaterThan(400);
   });
 
   it("clears RAM that it has written to when the stream can be read only once", async () => {

@@ -307,7 +307,9 @@ describe("a checkpoint that is broken", () => {
     ["a description that is not JSON", '"page_size"', '"page_size ', {}, "is not JSON"],
     ["another page size", '"page_size":4096', '"page_size":8192', {}, "pages of 8192 bytes"],
     ["a fact that nobody knows", '"processor":', '"prosessor":', {}, "an unknown key 'cpr.prosessor'"],
-    ["no facts", '"cpr":', '"cpx":', {}, "is not of this program"],
+    ["something that is not known instead of facts", '"cpr":', '"cpx":', {}, "has an unknown key 'cpx'"],
+    ["a section without a name", "\x08example0", "\0example0", {}, "a name has 0 bytes"],
+    ["a section with a long name", "\x08example0", "\xc8example0", {}, "a section is longer than the stream"],
     ["a generation that is none", "0123456789abcdef", "0123456789abcdeg", {}, "malformed key 'cpr'"],
     [
       "an unknown subsection",

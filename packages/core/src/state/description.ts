@@ -61,9 +61,14 @@ export function parseDescription(value: unknown, depth = 0): StateDescription | 
   if (depth > greatestDepth) {
     return "is nested too deeply";
   }
-  const { vmsd_name: name, version, fields } = value;
+  const { vmsd_name: name, version, fields, ...rest } = value;
   if (typeof name !== "string" || !isCount(version) || !Array.isArray(fields)) {
     return "lacks its name, version or fields";
+  }
+  // NOTE: such as subsections: there may be bytes of them in the stream.
+  const [unknown] = Object.keys(rest);
+  if (unknown !== undefined) {
+    return `has the unknown key '${unknown}'`;
   }
   const result: FieldDescription[] = [];
   for (const field of fields) {
@@ -80,9 +85,13 @@ function parseField(value: unknown, depth: number): FieldDescription | string {
   if (!isRecord(value)) {
     return "has a field that is not an object";
   }
-  const { name, type, size, array_len: length, struct } = value;
+  const { name, type, size, array_len: length, struct, ...rest } = value;
   if (typeof name !== "string" || typeof type !== "string" || !isCount(size)) {
     return "has a field without name, type or size";
+  }
+  const [unknown] = Object.keys(rest);
+  if (unknown !== undefined) {
+    return `has the field '${name}' with the unknown key '${unknown}'`;
   }
   if (length !== undefined && !isCount(length)) {
     return `has the field '${name}' with a bad length`;

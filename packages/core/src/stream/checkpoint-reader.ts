@@ -11,6 +11,7 @@ import {
   stateSize,
 } from "./description-section.ts";
 import {
+  isStreamName,
   ramSectionName,
   ramSectionVersion,
   sectionType,
@@ -66,11 +67,17 @@ export async function readCheckpoint(read: ReadBytes, visitor: CheckpointVisitor
   const reader = new StreamReader(read);
   await readMagic(reader);
   const patient = new PatientVisitor(visitor);
+  const capabilities: string[] = [];
   let head: CheckpointHead;
   try {
-    head = await readHead(reader, patient);
+    head = await readHead(reader, patient, capabilities);
   } catch (error) {
     if (isCprError(error) && error.category === "checkpoint") {
+      if (layoutFor(capabilities).mapped) {
+        // The checksum leaves out the pages, and where they are can no longer be told.
+        patient.complain();
+        throw error;
+      }
       const last = await reader.drain(trailerLength);
       checkChecksum(readTrailer(last, reader.position), reader.checksum());
       // What is unknown may also make the rest unreadable.
@@ -113,9 +120,22 @@ function readTail(head: CheckpointHead, tail: Uint8Array, { descriptionLength }:
   }
   const description = parseStreamDescription(tail.subarray(descriptionStart), head.length + descriptionStart);
   const sections = readSections(view, descriptionStart - 5, description, fail);
-  checkSections(sections, description.sectionChecksums);
-  checkChunks(head, description.facts);
-  return { head, sections, facts: description.facts, length: head.length + tail.length };
+  const { facts, sectionChecksums } = description;
+  if (sectionChecksums !== undefined && sectionChecksums.length !== sections.length) {
+    throw fail(descriptionStart, "the vmdescription has not one checksum for each section");
+  }
+  checkSections(sections, sectionChecksums);
+  for (const { id, size, mapped } of head.blocks) {
+    const block = facts.ram.find((each) => each.id === id);
+    if (block !== undefined && block.size !== size) {
+      throw fail(descriptionStart, `the vmdescription says ${block.size} bytes of RAM block '${id}', not ${size}`);
+    }
+    if (block?.inPlace === false && mapped !== undefined && block.chunkChecksums === undefined) {
+      throw fail(descriptionStart, `the vmdescription lacks the checksums of RAM block '${id}'`);
+    }
+  }
+  checkChunks(head, facts);
+  return { head, sections, facts, length: head.length + tail.length };
 }
 
 function checkSections(sections: readonly DeviceSection[], checksums: readonly number[] | undefined): void {
@@ -232,8 +252,12 @@ async function readMagic(reader: StreamReader): Promise<void> {
 }
 
 /** Reads up to the first device state. */
-async function readHead(reader: StreamReader, visitor: CheckpointVisitor): Promise<CheckpointHead> {
-  const configuration = await readConfiguration(reader);
+async function readHead(
+  reader: StreamReader,
+  visitor: CheckpointVisitor,
+  capabilities?: string[],
+): Promise<CheckpointHead> {
+  const configuration = await readConfiguration(reader, capabilities);
   visitor.configuration(configuration);
   const ram = new RamSectionReader(reader, visitor, layoutFor(configuration.capabilities));
   let ramId: number | undefined;
@@ -337,7 +361,10 @@ function readSections(
     const sectionId = view.getUint32(take(4));
     const nameLength = bytes[take(1)] as number;
     const nameAt = take(nameLength);
-    const id = new TextDecoder().decode(bytes.subarray(nameAt, nameAt + nameLength));
+    const id = Buffer.from(bytes.buffer, bytes.byteOffset + nameAt, nameLength).toString();
+    if (!isStreamName(id)) {
+      throw fail(nameAt, `a name has ${nameLength} bytes`);
+    }
     const instance = view.getUint32(take(4));
     const version = view.getUint32(take(4));
     const device = described.get(`${id} ${instance}`);

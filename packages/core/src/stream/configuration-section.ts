@@ -69,7 +69,11 @@ export function describeConfiguration({ machine, capabilities, uuid }: StreamCon
   };
 }
 
-export async function readConfiguration(reader: StreamReader): Promise<StreamConfiguration> {
+/** @param capabilities - is given the capabilities, so that they are known also if something unknown follows them. */
+export async function readConfiguration(
+  reader: StreamReader,
+  capabilities: string[] = [],
+): Promise<StreamConfiguration> {
   await reader.need(5);
   const type = reader.u8();
   if (type !== sectionType.configuration) {
@@ -82,7 +86,6 @@ export async function readConfiguration(reader: StreamReader): Promise<StreamCon
     throw reader.error(`the name of the machine type has ${length} bytes`);
   }
   const machine = await reader.text(length);
-  const capabilities: string[] = [];
   let uuid: Uint8Array | undefined;
   for (;;) {
     await reader.need(1);
@@ -93,8 +96,11 @@ export async function readConfiguration(reader: StreamReader): Promise<StreamCon
     const name = await reader.name();
     await reader.need(4);
     const version = reader.u32();
-    if (version !== 1) {
+    if (version > 1) {
       throw streamErrors.ERR_CPR_STREAM_NEWER({ what: name, version, supported: 1 });
+    }
+    if (version === 0) {
+      throw reader.error(`unsupported version 0 of '${name}'`);
     }
     if (name === capabilitiesName) {
       await reader.need(4);

@@ -110,17 +110,18 @@ export function parseStreamDescription(bytes: Uint8Array, position: number): Str
   if (!isRecord(value) || !Array.isArray(value["devices"])) {
     throw fail("lists no devices");
   }
+  demandKnown(value, ["configuration", "page_size", "devices", "cpr"], "", fail);
   if (value["page_size"] !== pageSize) {
     throw fail(`is of a machine with pages of ${String(value["page_size"])} bytes`);
   }
   const devices = value["devices"].map((device: unknown): DescribedDevice => {
-    const description = parseDescription(device);
-    if (typeof description === "string") {
-      throw fail(`has a device that ${description}`);
-    }
-    const { name, instance_id: instance } = device as Record<string, unknown>;
+    const { name, instance_id: instance, ...state } = isRecord(device) ? device : {};
     if (typeof name !== "string" || typeof instance !== "number") {
       throw fail("has a device without name or instance");
+    }
+    const description = parseDescription(state);
+    if (typeof description === "string") {
+      throw fail(`has the device '${name}', which ${description}`);
     }
     return { name, instance_id: instance, ...description };
   });
@@ -128,32 +129,34 @@ export function parseStreamDescription(bytes: Uint8Array, position: number): Str
   return { devices, facts: parseFacts(cpr, fail), sectionChecksums: parseSectionChecksums(cpr, fail) };
 }
 
-/** All keys that facts can have. What a checkpoint says and nobody understands is a reason to refuse it. */
-const knownFacts: ReadonlySet<string> = new Set([
-  "format",
-  "mode",
-  "generation",
-  "processor",
-  "ram",
-  "files",
-  "sections",
-]);
+/** All keys that facts can have. */
+const knownFacts = ["format", "mode", "generation", "processor", "ram", "files", "sections"] as const;
+
+/** What a checkpoint says and nobody understands is a reason to refuse it. */
+function demandKnown(
+  value: Readonly<Record<string, unknown>>,
+  known: readonly string[],
+  path: string,
+  fail: (problem: string) => Error,
+): void {
+  const unknown = Object.keys(value).find((key) => !known.includes(key));
+  if (unknown !== undefined) {
+    throw fail(`has an unknown key '${path}${unknown}'`);
+  }
+}
 
 function parseFacts(value: unknown, fail: (problem: string) => Error): CheckpointFacts {
   if (!isRecord(value)) {
     throw fail("lacks the key 'cpr': the stream is not of this program");
   }
   const { format, mode, generation, processor, ram, files } = value;
-  if (typeof format !== "number") {
+  if (typeof format !== "number" || !Number.isInteger(format) || format < 1) {
     throw fail("lacks 'cpr.format'");
   }
   if (format > factsFormat) {
     throw streamErrors.ERR_CPR_STREAM_NEWER({ what: "the checkpoint", version: format, supported: factsFormat });
   }
-  const unknown = Object.keys(value).find((key) => !knownFacts.has(key));
-  if (unknown !== undefined) {
-    throw fail(`has an unknown key 'cpr.${unknown}'`);
-  }
+  demandKnown(value, knownFacts, "cpr.", fail);
   if (
     typeof mode !== "string" ||
     typeof generation !== "string" ||
@@ -165,6 +168,7 @@ function parseFacts(value: unknown, fail: (problem: string) => Error): Checkpoin
   ) {
     throw fail("has a malformed key 'cpr'");
   }
+  demandKnown(processor, ["model", "count"], "cpr.processor.", fail);
   return {
     format,
     mode,
@@ -174,6 +178,7 @@ function parseFacts(value: unknown, fail: (problem: string) => Error): Checkpoin
       if (!isRecord(block)) {
         throw fail("has a malformed 'cpr.ram'");
       }
+      demandKnown(block, ["id", "size", "inPlace", "bound", "chunks"], "cpr.ram.", fail);
       const { id, size, inPlace, bound, chunks } = block;
       if (
         typeof id !== "string" ||
@@ -211,6 +216,7 @@ function parseFiles(value: unknown, fail: (problem: string) => Error): readonly 
     ) {
       throw fail("has a malformed 'cpr.files'");
     }
+    demandKnown(file as Record<string, unknown>, ["id", "path", "size", "modified", "inode"], "cpr.files.", fail);
     return { id, path, size, modified, inode };
   });
 }

@@ -20,6 +20,9 @@ const headerVersion = 1;
 /** Bytes of the header: version, page size, and the positions in the file of bitmap and pages. */
 const headerLength = 4 + 3 * 8;
 
+/** No file is so long: hostile input ends here, before positions cease to be exact. */
+const greatestPosition = 2 ** 52;
+
 /** Pages begin at a multiple of this in the file, as in QEMU. */
 const pagesAlignment = 1024 * 1024;
 
@@ -76,7 +79,7 @@ export async function readMappedPages(
   const bitmapPosition = reader.position;
   const start = bitmapAt - bitmapPosition;
   const pagesPosition = pagesAt - start;
-  if (start < 0 || !Number.isSafeInteger(pagesAt + size) || pagesPosition < bitmapPosition + bitmapLength(size)) {
+  if (start < 0 || pagesAt + size > greatestPosition || pagesPosition < bitmapPosition + bitmapLength(size)) {
     throw reader.error(`the pages of RAM block '${id}' are at an impossible place`);
   }
   if (pagesAt % pageSize !== 0) {

@@ -190,7 +190,7 @@ async function readRamBlocks(
     if (blocks.length === greatestBlockCount) {
       throw reader.error(`more than ${greatestBlockCount} RAM blocks`);
     }
-    if (id === "" || size === 0 || size % pageSize !== 0 || size > left) {
+    if (size === 0 || size % pageSize !== 0 || size > left) {
       throw reader.error(`RAM block '${id}' has the impossible size of ${size} bytes`);
     }
     if (blocks.some((block) => block.id === id)) {

@@ -1,5 +1,6 @@
 import { streamErrors } from "../errors/stream-errors.ts";
 import { crc32 } from "./crc32.ts";
+import { maximumName } from "./format.ts";
 
 /**
  * Fills a buffer; returns how many bytes, fewer only at the end of the stream.
@@ -109,6 +110,9 @@ export class StreamReader {
   async name(): Promise<string> {
     await this.need(1);
     const length = this.u8();
+    if (length === 0 || length > maximumName) {
+      throw this.error(`a name has ${length} bytes`);
+    }
     return this.text(length);
   }
 

@@ -1,9 +1,12 @@
 import { array, bool, bytes, defineState, struct, u8, u16, u64 } from "../../src/index.ts";
+import { pagesIn, removePage } from "../../src/ram-copy/page-bitmap.ts";
 import { encodeState } from "../../src/state/codec.ts";
 import { type Checkpoint, type CheckpointVisitor, readCheckpoint } from "../../src/stream/checkpoint-reader.ts";
-import { CheckpointWriter } from "../../src/stream/checkpoint-writer.ts";
+import { CheckpointWriter, type MappedBlock } from "../../src/stream/checkpoint-writer.ts";
+import { BlockChecksums } from "../../src/stream/chunk-checksum.ts";
 import type { StreamConfiguration } from "../../src/stream/configuration-section.ts";
 import { type CheckpointFacts, factsFormat } from "../../src/stream/description-section.ts";
+import { pageSize } from "../../src/stream/format.ts";
 import type { RamBlockContents, RamBlockEntry } from "../../src/stream/ram-section.ts";
 
 export const queueState = defineState("queue", 1, { head: u8, entries: bytes(3) });
@@ -35,6 +38,13 @@ export interface CheckpointOptions {
   readonly devices?: number;
 }
 
+const exampleFacts = {
+  format: factsFormat,
+  mode: "keeping",
+  generation: "0123456789abcdef0123456789abcdef",
+  processor: { model: "counter", count: 1 },
+};
+
 /** Writes a small checkpoint. */
 export async function writeCheckpoint(options: CheckpointOptions = {}): Promise<Uint8Array> {
   const pieces: Uint8Array[] = [];
@@ -53,10 +63,7 @@ export async function writeCheckpoint(options: CheckpointOptions = {}): Promise<
     writer.writeSection({ id, instance: 0, ...encodeState(id, exampleState, exampleValues) });
   }
   const length = await writer.finish({
-    format: factsFormat,
-    mode: "keeping",
-    generation: "0123456789abcdef0123456789abcdef",
-    processor: { model: "counter", count: 1 },
+    ...exampleFacts,
     ram: (options.blocks ?? [{ id: "mig.mem", size: 0x1_0000 }]).map(({ id, size }) => ({
       id,
       size,
@@ -70,6 +77,55 @@ export async function writeCheckpoint(options: CheckpointOptions = {}): Promise<
     throw new Error(`the writer says ${length} bytes, but wrote ${stream.length}`);
   }
   return stream;
+}
+
+/** Writes a checkpoint with mapped-ram and one block, whose pages are where threads would have put them. */
+export async function writeMappedCheckpoint(
+  id: string,
+  ram: Uint8Array,
+): Promise<{ bytes: Uint8Array; apart: readonly [number, number] }> {
+  let bytes: Uint8Array = new Uint8Array();
+  const put = async (piece: Uint8Array, position: number): Promise<void> => {
+    const larger = new Uint8Array(Math.max(bytes.length, position + piece.length));
+    larger.set(bytes);
+    larger.set(piece, position);
+    bytes = larger;
+  };
+  const writer = new CheckpointWriter(put, {
+    machine: "cpr-microvm-1.0",
+    capabilities: ["mapped-ram"],
+    uuid: new Uint8Array(16),
+  });
+  writer.writeHeader();
+  let apart: readonly [number, number] = [0, 0];
+  await writer.writeMappedRam([{ id, size: ram.length }], new Set([id]), 0, async ([block]) => {
+    const { bitmapPosition, pagesPosition } = (block as MappedBlock).mapped;
+    apart = [bitmapPosition, pagesPosition + ram.length];
+    const bitmap = pagesIn([[0, ram.length]], ram.length);
+    const checksums = new BlockChecksums(id);
+    for (let offset = 0; offset < ram.length; offset += pageSize) {
+      const page = ram.subarray(offset, offset + pageSize);
+      if (page.every((byte) => byte === 0)) {
+        removePage(bitmap, offset / pageSize);
+      } else {
+        await put(page, pagesPosition + offset);
+        checksums.add(offset, page);
+      }
+    }
+    return [{ bitmap: bitmap.slice(), chunkChecksums: checksums.all(ram.length) }];
+  });
+  writer.writeSection({ id: "example0", instance: 0, ...encodeState("example0", exampleState, exampleValues) });
+  await writer.finish({ ...exampleFacts, ram: [{ id, size: ram.length, inPlace: false, bound: false }] });
+  return { bytes, apart };
+}
+
+/** Reads from an array, where it is told to. */
+export function readerAt(stream: Uint8Array) {
+  return async (buffer: Uint8Array, position: number): Promise<number> => {
+    const piece = stream.subarray(position, position + buffer.length);
+    buffer.set(piece);
+    return piece.length;
+  };
 }
 
 /** Reads from an array, in pieces of a given size. */
