@@ -60,6 +60,40 @@ async function inject(strace: Strace, pid: number, call: string, rule: string): 
   };
 }
 
+/** The host's strace, or the reason why there is none. */
+async function straceOr(skip: (reason: string) => never): Promise<Strace> {
+  return findStrace().catch((error: unknown) => {
+    if (error instanceof DebianArchiveError) return skip(error.message);
+    throw error;
+  });
+}
+
+describe("a save", () => {
+  it("makes the file durable before it has its name, and then the name", async ({ skip }) => {
+    const strace = await straceOr(skip);
+    const machine = scratchMachine(kernel);
+    const trace = join(dirname(machine.state), "trace");
+    const calls = "pwrite64,fsync,link,rename,unlink";
+    const under = ["env", ...Object.entries(strace.environment).map(([name, value]) => `${name}=${value}`)];
+    const tracing = [...under, strace.path, "-f", "-y", "-e", `trace=${calls}`, "-o", trace];
+    const vm = await running(machine, tracing);
+    expect(await vm.command(`migrate file:${machine.state}`)).toBe("");
+    await vm.quit();
+    const temporary = "\\.vm\\.state\\.[-0-9a-f]+\\.tmp";
+    const steps = [
+      ["write", new RegExp(`pwrite64\\(\\d+<[^>]*${temporary}>`)],
+      ["fsync of the file", new RegExp(`fsync\\(\\d+<[^>]*${temporary}>`)],
+      ["rename", new RegExp(`rename\\("[^"]*${temporary}", "[^"]*/vm\\.state"`)],
+      ["fsync of the folder", new RegExp(`fsync\\(\\d+<${dirname(machine.state)}>`)],
+    ] as const;
+    const happened = readFileSync(trace, "latin1")
+      .split("\n")
+      .flatMap((line) => steps.filter(([, pattern]) => pattern.test(line)).map(([name]) => name))
+      .filter((name, index, all) => name !== all[index - 1]);
+    expect(happened.slice(happened.lastIndexOf("write"))).toEqual(steps.map(([name]) => name));
+  });
+});
+
 describe("a save that fails", () => {
   it.for([
     ["ENOSPC when it writes", "pwrite64", "error=ENOSPC:when=1", "No space left on device"],
@@ -73,10 +107,7 @@ describe("a save that fails", () => {
     "with %s leaves the older checkpoint and the VM as they were",
     { timeout: 120_000 },
     async ([_what, call, rule, reason], { skip }) => {
-      const strace = await findStrace().catch((error: unknown) => {
-        if (error instanceof DebianArchiveError) return skip(error.message);
-        throw error;
-      });
+      const strace = await straceOr(skip);
       const machine = scratchMachine(kernel);
       const vm = await running(machine);
       const stop = await inject(strace, vm.pid, call, rule);
@@ -91,6 +122,23 @@ describe("a save that fails", () => {
       expect(leftovers(machine)).toEqual([]);
     },
   );
+
+  it("by a kill leaves a temporary file at most, which the next save removes", { timeout: 120_000 }, async ({
+    skip,
+  }) => {
+    const strace = await straceOr(skip);
+    const machine = scratchMachine(kernel);
+    const vm = await running(machine);
+    await inject(strace, vm.pid, "pwrite64", "signal=SIGKILL:when=3");
+    await vm.command(`migrate file:${machine.state}`).catch(() => undefined);
+    expect((await vm.ended).signal).toBe("SIGKILL");
+    expect(readFileSync(machine.state, "latin1")).toBe(older);
+    expect(leftovers(machine)).toEqual([expect.stringMatching(/^\.vm\.state\..*\.tmp$/)]);
+    const next = await running(machine);
+    expect(await next.command(`migrate file:${machine.state}`)).toBe("");
+    expect(readFileSync(machine.state).subarray(0, 4).toString()).toBe("QEVM");
+    expect(leftovers(machine)).toEqual([]);
+  });
 
   it("because files may not be that long (ulimit -f) leaves everything as it was", async () => {
     const machine = scratchMachine(kernel);
