@@ -173,7 +173,7 @@ function targetOf(location: string): string {
  * copied.
  */
 async function openBeside(path: string, offset: number, present: Stats | undefined): Promise<Target> {
-  await removeAbandoned(path);
+  removeAbandoned(path);
   const temporary = temporaryName(path);
   const handle = DescriptorFile.open(temporary, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, mode);
   const discard = async (): Promise<void> => removeName(temporary);

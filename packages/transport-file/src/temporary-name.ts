@@ -1,6 +1,5 @@
 import { createHash, randomBytes } from "node:crypto";
-import { readFileSync, readlinkSync } from "node:fs";
-import { readdir, unlink } from "node:fs/promises";
+import { readdirSync, readFileSync, readlinkSync, unlinkSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 
 /** Who writes a temporary file: a process, in a PID namespace, since a boot, of a machine. */
@@ -39,14 +38,17 @@ export function temporaryName(path: string): string {
  * Removes what processes that were killed have left beside a file. A file is left alone whose writer may be alive: one
  * on another machine or in another PID namespace, or a process of the same number. Problems are no reason not to save.
  */
-export async function removeAbandoned(path: string): Promise<void> {
+export function removeAbandoned(path: string): void {
   const folder = dirname(path);
   const prefix = prefixFor(path);
-  const names = await readdir(folder).catch(() => []);
-  for (const name of names) {
-    if (name.startsWith(prefix) && isAbandoned(name.slice(prefix.length))) {
-      await unlink(join(folder, name)).catch(() => undefined);
+  try {
+    for (const name of readdirSync(folder)) {
+      if (name.startsWith(prefix) && isAbandoned(name.slice(prefix.length))) {
+        unlinkSync(join(folder, name));
+      }
     }
+  } catch {
+    // The next save tries again.
   }
 }
 
