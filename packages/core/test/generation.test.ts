@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, symlink, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
@@ -31,7 +31,9 @@ describe("the mark of RAM in place", () => {
     expect(mark.read()).toEqual([]);
     const [first, second] = [newGeneration(), newGeneration()];
     mark.write([first, second]);
-    expect(await readFile(`${path}.cpr`, "latin1")).toBe(`cpr generation ${first}\ncpr generation ${second}\n`);
+    expect(await readFile(`${path}.cpr`, "latin1")).toMatch(
+      new RegExp(`^cpr generation ${first}\ncpr generation ${second}\ncpr file size=0 written=\\d+\n$`),
+    );
     expect(markOf(path)?.read()).toEqual([first, second]);
     expect(await readdir(folder)).toEqual(["ram0", "ram0.cpr"]);
     mark.remove();
@@ -40,6 +42,21 @@ describe("the mark of RAM in place", () => {
     mark.write([first]);
     mark.write([]);
     expect(await readdir(folder)).toEqual(["ram0"]);
+  });
+
+  it("belongs to a file as it was when it was written, or when the process found it, and an older one to any", async () => {
+    const path = join(folder, "ram0");
+    await writeFile(path, "RAM");
+    const generation = newGeneration();
+    markOf(path)?.write([generation]);
+    const found = markOf(path) as GenerationMark;
+    await utimes(path, 1, 1);
+    expect(found.read()).toEqual([generation]);
+    expect(markOf(path)?.read()).toEqual([]);
+    await writeFile(`${path}.cpr`, `cpr generation ${generation}\n`);
+    expect(markOf(path)?.read()).toEqual([generation]);
+    await writeFile(`${path}.cpr`, `cpr generation ${generation}\nsomething else\n`);
+    expect(markOf(path)?.read()).toEqual([]);
   });
 
   it("is in a folder that outlives a reboot for a device, by whatever name the device is called", async () => {

@@ -614,7 +614,7 @@ describe("RAM in place and its checkpoint", () => {
   it("are bound by a mark beside the file, which goes when the guest runs on", async () => {
     await saveAndQuit("store:a");
     const mark = await readFile(`${path}.cpr`, "latin1");
-    expect(mark).toMatch(/^cpr generation [0-9a-f]{32}\n$/);
+    expect(mark).toMatch(/^cpr generation [0-9a-f]{32}\ncpr file size=0 written=\d+\n$/);
     expect(Buffer.from(streams.get("a") as Uint8Array).toString("latin1")).toContain(mark.slice(15, 47));
     const { machine } = await keepingMachine({ incoming: "defer" });
     await machine.migrateIncoming("store:a");
@@ -686,7 +686,7 @@ describe("RAM in place and its checkpoint", () => {
     delete transportFaults.failCommit;
     await machine.migrate("store:b");
     expect((await machine.migrationDone()).status).toBe("completed");
-    expect(await readFile(`${path}.cpr`, "latin1")).toMatch(/^(cpr generation [0-9a-f]{32}\n){2}$/);
+    expect(await readFile(`${path}.cpr`, "latin1")).toMatch(/^(cpr generation [0-9a-f]{32}\n){2}cpr file .*\n$/);
     await machine.quit();
     for (const uri of ["store:a", "store:b"]) {
       const paused = await keepingMachine({ incoming: "defer" });

@@ -1,7 +1,20 @@
-import { mkdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { isCprError } from "@cpr/core";
-import { expect, it } from "vitest";
+import { describe, expect, it, onTestFinished } from "vitest";
 import { expectOneMoment } from "./one-moment.ts";
 import { QmpProcess } from "./qmp-process.ts";
 import { scratchFolder } from "./scratch.ts";
@@ -14,9 +27,12 @@ const ramObject = (path: string, size = "32M"): string[] => [
 async function checkpoint(
   folder: string,
   name: string,
-  { options = [], inPlace = true }: { readonly options?: readonly string[]; readonly inPlace?: boolean } = {},
+  {
+    options = [],
+    inPlace = true,
+    ram = ramObject(join(folder, `${name}.ram`), options.includes("-m") ? "48M" : "32M"),
+  }: { readonly options?: readonly string[]; readonly inPlace?: boolean; readonly ram?: readonly string[] } = {},
 ): Promise<string> {
-  const ram = ramObject(join(folder, `${name}.ram`), options.includes("-m") ? "48M" : "32M");
   const process = await QmpProcess.start({ folder, name, options: [...ram, ...options] });
   await process.setParameters({ mode: "cpr-reboot" });
   if (inPlace) await process.setCapabilities("x-ignore-shared");
@@ -28,9 +44,9 @@ async function checkpoint(
   return file;
 }
 
-/** A process that waits for a checkpoint with RAM in that file. */
-async function waiting(folder: string, ram: string, ...more: string[]): Promise<QmpProcess> {
-  const options = [...ramObject(join(folder, ram)), ...more, "-incoming", "defer"];
+/** A process that waits for a checkpoint, with RAM in a file of the folder or as options say. */
+async function waiting(folder: string, ram: string | readonly string[]): Promise<QmpProcess> {
+  const options = [...(typeof ram === "string" ? ramObject(join(folder, ram)) : ram), "-incoming", "defer"];
   const process = await QmpProcess.start({ folder, name: "waiting", options });
   await process.setParameters({ mode: "cpr-reboot" });
   await process.setCapabilities("x-ignore-shared");
@@ -119,13 +135,65 @@ it("refuses what is not the checkpoint, says why, waits on, and loads the right 
   expectOneMoment(readFileSync(join(folder, "vm.ram")));
 });
 
-it("refuses RAM that was cut off, at the start, and RAM that was made anew, at the load", async () => {
-  const folder = scratchFolder();
-  const right = await checkpoint(folder, "vm");
-  truncateSync(join(folder, "vm.ram"), 16 * 1024 * 1024);
-  await expect(waiting(folder, "vm.ram")).rejects.toThrow();
-  truncateSync(join(folder, "vm.ram"), 0);
-  const process = await waiting(folder, "vm.ram");
-  expect(await load(process, `file:${right}`)).toBe("ERR_CPR_RAM_MOVED_ON");
-  expect((await process.status()).status).toBe("inmigrate");
+describe("RAM in place that is not what was left there", () => {
+  it("is refused at the start if it was cut off", async () => {
+    const folder = scratchFolder();
+    await checkpoint(folder, "vm");
+    truncateSync(join(folder, "vm.ram"), 16 * 1024 * 1024);
+    await expect(waiting(folder, "vm.ram")).rejects.toThrow("cpr ended with status 3");
+  });
+
+  it.each<[string, (ram: string, folder: string) => Promise<void> | void]>([
+    ["emptied", (ram) => truncateSync(ram, 0)],
+    [
+      "cut off and lengthened again",
+      (ram) => {
+        truncateSync(ram, 16 * 1024 * 1024);
+        truncateSync(ram, 32 * 1024 * 1024);
+      },
+    ],
+    ["removed", (ram) => rmSync(ram)],
+    [
+      "written over by another VM's",
+      async (ram, folder) => {
+        await checkpoint(folder, "other");
+        copyFileSync(join(folder, "other.ram"), ram);
+      },
+    ],
+    [
+      "another VM's under its name",
+      async (ram, folder) => {
+        await checkpoint(folder, "other");
+        renameSync(join(folder, "other.ram"), ram);
+      },
+    ],
+    [
+      "written to in one byte",
+      (ram) => {
+        const descriptor = openSync(ram, "r+");
+        writeSync(descriptor, Uint8Array.of(1), 0, 1, 0x7000);
+        closeSync(descriptor);
+      },
+    ],
+  ])("is refused at the load if it was %s", async (_, spoil) => {
+    const folder = scratchFolder();
+    const right = await checkpoint(folder, "vm");
+    await spoil(join(folder, "vm.ram"), folder);
+    const process = await waiting(folder, "vm.ram");
+    expect(await load(process, `file:${right}`)).toBe("ERR_CPR_RAM_MOVED_ON");
+    expect((await process.status()).status).toBe("inmigrate");
+  });
+});
+
+it.each([
+  ["tmpfs", "/dev/shm"],
+  ["the file system for temporary files", tmpdir()],
+])("RAM on %s that makes all its pages present is what was left there", async (_, parent) => {
+  const folder = mkdtempSync(join(parent, "cpr-test-"));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  const prealloc = ["-object", `memory-backend-file,id=ram0,size=32M,mem-path=${folder}/vm.ram,share=on,prealloc=on`];
+  const right = await checkpoint(folder, "vm", { ram: prealloc });
+  const process = await waiting(folder, prealloc);
+  expect(await load(process, `file:${right}`)).toBe(undefined);
+  await process.untilPrinted("B");
 });

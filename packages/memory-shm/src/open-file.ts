@@ -164,8 +164,11 @@ function prepare(descriptor: number, path: string, fileSystem: FileSystem, prope
     throw memoryErrors.ERR_CPR_MEMORY_NO_SPACE({ path, size, available });
   }
   try {
-    ftruncateSync(descriptor, size);
-    if (prealloc) {
+    // What is as it should be is not touched: the time at which a file was written to last belongs to its checkpoint.
+    if (actual !== size) {
+      ftruncateSync(descriptor, size);
+    }
+    if (prealloc && blocks * 512 < size) {
       reserve(descriptor, 0, size);
     }
   } catch (cause) {

@@ -1,4 +1,4 @@
-import { closeSync, fdatasync } from "node:fs";
+import { closeSync, fsync } from "node:fs";
 import { promisify } from "node:util";
 import { type MemoryBacking, type MemoryOwnership, type MemorySupports, memoryErrors } from "@cpr/core";
 import { dataRangesOf, tryLock } from "./descriptor.ts";
@@ -97,9 +97,10 @@ export class MappedMemory implements MemoryBacking {
   async flush(): Promise<void> {
     const descriptor = this.#open();
     if (this.#options.durability === "file" && this.#options.visibility === "shared") {
-      // Writes back what was stored through mappings too: the kernel looks at the dirty bits of the page tables.
+      // Writes back what was stored through mappings too: the kernel looks at the dirty bits of the page tables. The time of the
+      // last store is written too, which a checkpoint is bound to.
       try {
-        await promisify(fdatasync)(descriptor);
+        await promisify(fsync)(descriptor);
       } catch (cause) {
         throw memoryErrors.ERR_CPR_MEMORY_FLUSH({ location: this.location, reason: reasonOf(cause) }, { cause });
       }

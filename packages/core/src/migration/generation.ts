@@ -36,6 +36,9 @@ export function newGeneration(): string {
  * when the VM is saved; all are removed before the VM runs again. There are several if the VM was loaded, did not run,
  * and was saved once more.
  *
+ * The mark of a file also has its size and when it was written to last, so that one that was cut off, replaced or written to by
+ * somebody else is noticed. Stores of a guest that stands still change neither.
+ *
  * NOTE: all of it is synchronous. It is a few bytes, and the guest stands still; another thread would only add its own time.
  */
 export class GenerationMark {
@@ -43,14 +46,19 @@ export class GenerationMark {
   readonly #path: string;
   /** It is in {@link stateFolder}. */
   readonly #ownFolder: boolean;
+  /** The RAM's file, and what was seen of it before it was opened. */
+  readonly #file: string | undefined;
+  readonly #seen: string | undefined;
 
-  private constructor(id: string, path: string, ownFolder: boolean) {
+  private constructor(id: string, path: string, file?: string) {
     this.#id = id;
     this.#path = path;
-    this.#ownFolder = ownFolder;
+    this.#ownFolder = file === undefined;
+    this.#file = file;
+    this.#seen = this.#look();
   }
 
-  /** The mark of a memory object; undefined if it is neither a file nor a character device with a name. */
+  /** The mark of a memory object; undefined if it is neither a file nor a character device with a name, or not there yet. */
   static of({ id, "mem-path": path }: MemoryObjectOptions): GenerationMark | undefined {
     const found = path === undefined ? undefined : statSync(path, { throwIfNoEntry: false });
     if (path === undefined || found === undefined) {
@@ -58,9 +66,9 @@ export class GenerationMark {
     }
     if (found.isCharacterDevice()) {
       // NOTE: what stands beside a device is gone after a reboot, its RAM may not be.
-      return new GenerationMark(id, join(stateFolder(), `${encodeURIComponent(realpathSync(path))}.cpr`), true);
+      return new GenerationMark(id, join(stateFolder(), `${encodeURIComponent(realpathSync(path))}.cpr`));
     }
-    return found.isFile() ? new GenerationMark(id, `${path}.cpr`, false) : undefined;
+    return found.isFile() ? new GenerationMark(id, `${path}.cpr`, path) : undefined;
   }
 
   /** The generations of the checkpoints to which the RAM belongs as it is; none if there is no mark, or what is there is none. */
@@ -71,8 +79,10 @@ export class GenerationMark {
     } catch {
       return [];
     }
-    const whole = /^(cpr generation [0-9a-f]{32}\n)+$/.test(text);
-    return whole ? [...text.matchAll(/[0-9a-f]{32}/g)].map(([generation]) => generation) : [];
+    const whole = /^(?:cpr generation [0-9a-f]{32}\n)+(cpr file .*\n)?$/.exec(text);
+    // NOTE: to make room for all of a file, or its pages present, changes the time; so what was seen before that counts as well.
+    const same = whole?.[1] === undefined || [this.#seen, this.#look()].includes(whole[1]);
+    return whole !== null && same ? [...text.matchAll(/[0-9a-f]{32}/g)].map(([generation]) => generation) : [];
   }
 
   /** @throws {CprError} ERR_CPR_BINDING_WRITE */
@@ -88,7 +98,7 @@ export class GenerationMark {
         mkdirSync(dirname(this.#path), { recursive: true });
       }
       const text = generations.map((generation) => `cpr generation ${generation}\n`).join("");
-      writeFileSync(temporary, text, { mode: 0o600, flush: true });
+      writeFileSync(temporary, `${text}${this.#look() ?? ""}`, { mode: 0o600, flush: true });
       renameSync(temporary, this.#path);
       this.#syncFolder();
     } catch (error) {
@@ -112,6 +122,12 @@ export class GenerationMark {
         throw this.#failure(error);
       }
     }
+  }
+
+  /** What the mark says of the RAM's file. */
+  #look(): string | undefined {
+    const found = this.#file === undefined ? undefined : statSync(this.#file, { bigint: true, throwIfNoEntry: false });
+    return found === undefined ? undefined : `cpr file size=${found.size} written=${found.mtimeNs}\n`;
   }
 
   #syncFolder(): void {

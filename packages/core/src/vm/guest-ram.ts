@@ -79,6 +79,8 @@ export class GuestRam {
       });
     }
     const providers = await Promise.all(objects.map((options) => findProvider(kernel, options)));
+    // Before they are opened and mapped, which may make all pages present.
+    const marks = objects.map((object) => GenerationMark.of(object));
     const opened: MemoryBacking[] = [];
     try {
       for (const [index, object] of objects.entries()) {
@@ -94,7 +96,7 @@ export class GuestRam {
         const bytes = allocation.bytes.subarray(offset, offset + backing.size);
         backing.mapInto(bytes);
         const keeps = backing.supports.shared && backing.supports.survivesProcessExit;
-        const mark = keeps ? GenerationMark.of(options) : undefined;
+        const mark = keeps ? (marks[index] ?? GenerationMark.of(options)) : undefined;
         if (backing.created) {
           // A mark beside a file that was made just now belongs to one that has been removed.
           mark?.remove();
