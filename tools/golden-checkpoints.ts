@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { buildGuestProgram } from "@cpr/guest-programs";
@@ -23,6 +23,7 @@ export const goldenKinds: readonly GoldenKind[] = [
   { name: "copied", capabilities: [] },
   { name: "in-place", capabilities: ["x-ignore-shared", "validate-uuid"], inPlace: true },
   { name: "mapped", capabilities: ["mapped-ram", "multifd"] },
+  { name: "mapped-in-place", capabilities: ["mapped-ram", "x-ignore-shared"], inPlace: true },
 ];
 
 export const goldenFolder = join(root, "packages/integration-tests/golden");
@@ -46,7 +47,15 @@ export async function prepareGolden(process: CprProcess, { capabilities }: Golde
   }
 }
 
+/** The kind of the golden checkpoint with some name. */
+export function goldenKindOf(name: string): GoldenKind | undefined {
+  return goldenKinds.find((kind) => /^format-\d+-(.*)$/.exec(name)?.[1] === kind.name);
+}
+
+/** Makes a golden checkpoint, unless there is one: what a version has written stays as it is. */
 async function make(kind: GoldenKind, format: string): Promise<void> {
+  const target = join(goldenFolder, `format-${format}-${kind.name}`);
+  if (existsSync(`${target}.state.gz`)) return;
   const folder = mkdtempSync("/dev/shm/cpr-golden-");
   try {
     const process = new CprProcess(goldenOptions(kind, folder));
@@ -58,7 +67,6 @@ async function make(kind: GoldenKind, format: string): Promise<void> {
     if (answer !== "") throw new Error(answer);
     await process.quit();
     mkdirSync(goldenFolder, { recursive: true });
-    const target = join(goldenFolder, `format-${format}-${kind.name}`);
     writeFileSync(`${target}.state.gz`, gzipSync(readFileSync(state), { level: 9 }));
     if (kind.inPlace === true) {
       writeFileSync(`${target}.ram.gz`, gzipSync(readFileSync(join(folder, "ram")), { level: 9 }));
@@ -69,7 +77,8 @@ async function make(kind: GoldenKind, format: string): Promise<void> {
   }
 }
 
-// `node tools/golden-checkpoints.ts FORMAT` makes the golden checkpoints of the format that this checkout writes.
+// `node tools/golden-checkpoints.ts FORMAT` makes the golden checkpoints of the format that this checkout writes, those
+// that are not there yet.
 if (import.meta.main) {
   const [, , format] = process.argv;
   if (format === undefined || !/^\d+$/.test(format)) throw new Error("usage: node tools/golden-checkpoints.ts FORMAT");
