@@ -6,12 +6,14 @@ import { boot } from "./boot.ts";
 import { checkpoint } from "./checkpoint.ts";
 import { kvm } from "./kvm.ts";
 import { loops } from "./loops.ts";
+import { ramCopy } from "./ram-copy.ts";
 import type { Report } from "./report.ts";
 
 const benchmarks: Record<string, (rounds: number, parts: readonly string[]) => Promise<Report>> = {
   loops,
   boot,
   checkpoint,
+  "ram-copy": ramCopy,
   kvm,
 };
 

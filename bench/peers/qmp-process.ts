@@ -1,5 +1,6 @@
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
+import { setTimeout as delay } from "node:timers/promises";
 
 interface Reply {
   readonly return?: unknown;
@@ -7,15 +8,17 @@ interface Reply {
   readonly event?: string;
 }
 
-/** A QEMU with its QMP on standard input and output. */
+/** A QEMU, or a `cpr`, with its QMP on standard input and output. */
 export class QmpProcess {
   readonly #child: ChildProcessWithoutNullStreams;
   readonly #replies: Reply[] = [];
   readonly #ended: Promise<void>;
+  #hasEnded = false;
+  #stderr = "";
   #wake: () => void = () => undefined;
 
-  constructor(words: readonly string[]) {
-    this.#child = spawn("qemu-system-x86_64", [...words, "-qmp", "stdio"]);
+  constructor(words: readonly string[], program = "qemu-system-x86_64") {
+    this.#child = spawn(program, [...words, "-qmp", "stdio"]);
     createInterface({ input: this.#child.stdout }).on("line", (line) => {
       const reply = JSON.parse(line) as Reply;
       if ("return" in reply || "error" in reply || "QMP" in reply) {
@@ -23,7 +26,16 @@ export class QmpProcess {
         this.#wake();
       }
     });
-    this.#ended = new Promise((resolve) => this.#child.on("close", () => resolve()));
+    this.#child.stderr.on("data", (bytes: Buffer) => {
+      this.#stderr += bytes.toString();
+    });
+    this.#ended = new Promise((resolve) => {
+      this.#child.on("close", () => {
+        this.#hasEnded = true;
+        this.#wake();
+        resolve();
+      });
+    });
   }
 
   /** Waits for the greeting and begins the conversation. */
@@ -39,10 +51,13 @@ export class QmpProcess {
     return reply.return;
   }
 
-  /** Asks again and again until the answer is as wanted. */
-  async until(execute: string, wanted: (answer: Record<string, unknown>) => boolean): Promise<void> {
+  /**
+   * Asks again and again until the answer is as wanted: at once, since a reply takes some ten microseconds, or, where much is
+   * done meanwhile, after a pause in milliseconds.
+   */
+  async until(execute: string, wanted: (answer: Record<string, unknown>) => boolean, pause?: number): Promise<void> {
     while (!wanted((await this.command(execute)) as Record<string, unknown>)) {
-      // At once: a reply takes some ten microseconds.
+      if (pause !== undefined) await delay(pause);
     }
   }
 
@@ -55,6 +70,7 @@ export class QmpProcess {
     for (;;) {
       const reply = this.#replies.shift();
       if (reply !== undefined) return reply;
+      if (this.#hasEnded) throw new Error(`${this.#child.spawnfile} has ended: ${this.#stderr}`);
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });
