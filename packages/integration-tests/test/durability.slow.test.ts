@@ -123,6 +123,32 @@ describe("a save that fails", () => {
     },
   );
 
+  it.for([
+    ["ENOSPC", "when=1", "No space left on device"],
+    ["ENOSPC", "when=2+", "No space left on device"],
+    ["EIO", "when=1", "Input/output error"],
+  ] as const)(
+    "because a thread that copies RAM meets %s (%s) leaves everything as it was",
+    { timeout: 120_000 },
+    async ([error, when, reason], { skip }) => {
+      const strace = await straceOr(skip);
+      const machine = scratchMachine(kernel);
+      const vm = await running(machine);
+      for (const name of ["mapped-ram", "multifd"]) {
+        expect(await vm.command(`migrate_set_capability ${name} on`)).toBe("");
+      }
+      const calls = "pwrite64,pwritev,pwritev2";
+      const stop = await inject(strace, vm.pid, calls, `error=${error}:${when}`);
+      expect(await vm.command(`migrate file:${machine.state}`)).toContain(
+        `Error: Could not write '${machine.state}': ${reason}`,
+      );
+      await stop();
+      await expectUnharmed(vm, machine);
+      expect(await vm.command(`migrate file:${machine.state}`)).toBe("");
+      expect(leftovers(machine)).toEqual([]);
+    },
+  );
+
   it("by a kill leaves a temporary file at most, which the next save removes", { timeout: 120_000 }, async ({
     skip,
   }) => {
