@@ -137,3 +137,44 @@ it("a file whose pages are not what was written is refused, says where, and chan
   await target.untilMigration("completed");
   expect(await target.status()).toMatchObject({ running: true });
 });
+
+it.each<{ names: readonly string[] }>([
+  { names: [] },
+  { names: ["mapped-ram"] },
+  { names: ["mapped-ram", "multifd"] },
+  { names: ["x-ignore-shared"] },
+])("both sides tell the same of how much was copied, with the capabilities $names", async ({ names }) => {
+  const folder = scratchFolder();
+  const uri = `file:${join(folder, "vm.state")}`;
+  const inPlace = names.includes("x-ignore-shared");
+  const begin = async (name: string, ram: string, ...options: string[]): Promise<QmpProcess> => {
+    const object = `memory-backend-file,id=ram0,size=${ramSize},mem-path=${join(folder, ram)},share=on`;
+    const started = await QmpProcess.start({ folder, name, options: ["-object", object, ...options] });
+    await started.setParameters({ mode: "cpr-reboot" });
+    await started.setCapabilities(...names);
+    return started;
+  };
+  const figures = async (process: QmpProcess): Promise<Record<string, number>> =>
+    (await process.untilMigration("completed")).ram as unknown as Record<string, number>;
+  const source = await begin("source", "ram-source");
+  await source.untilPrinted("B");
+  await source.execute("migrate", { uri });
+  const sent = await figures(source);
+  const [normal, duplicate] = [sent["normal"] as number, sent["duplicate"] as number];
+  expect(normal + duplicate).toBe(inPlace ? 0 : ramSize / page);
+  expect(sent).toMatchObject({
+    total: ramSize,
+    remaining: 0,
+    transferred: normal * page,
+    "normal-bytes": normal * page,
+    "multifd-bytes": names.includes("multifd") ? normal * page : 0,
+    "x-in-place": inPlace ? ramSize : 0,
+  });
+  await source.quit();
+  const target = await begin("target", inPlace ? "ram-source" : "ram-target", "-incoming", "defer");
+  await target.execute("migrate-incoming", { uri });
+  expect(await figures(target)).toMatchObject({
+    ...{ normal, duplicate, total: ramSize, remaining: 0 },
+    "x-in-place": sent["x-in-place"],
+  });
+});

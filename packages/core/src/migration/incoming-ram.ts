@@ -153,15 +153,18 @@ export class RamCopier implements RamVisitor {
     this.#migration.ramTouched = true;
     if (contents === undefined) {
       target.bytes.fill(0, offset, offset + pageSize);
-      record.progress.zeroPages += 1;
     } else {
       target.bytes.set(contents, offset);
       record.progress.normalPages += 1;
     }
   }
 
+  /** All pages have come: those that have not are zero. */
   finish(): void {
     const { record, subject } = this.#migration;
-    record.progress.scanned = subject.ram.size;
+    const { progress } = record;
+    const copied = copiedBlocks(this.#migration).reduce((sum, { bytes }) => sum + bytes.length, 0);
+    progress.scanned = subject.ram.size;
+    progress.zeroPages = Math.max(copied / pageSize - progress.normalPages, 0);
   }
 }
