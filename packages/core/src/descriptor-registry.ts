@@ -28,7 +28,7 @@ export interface DescriptorSource {
   /**
    * Gives a named descriptor away: the name is gone, and the descriptor is the caller's to close.
    *
-   * @throws {CprError} ERR_CPR_FD_NOT_FOUND
+   * @throws {CprError} ERR_CPR_FD_UNKNOWN
    */
   take(name: string, uri: string): number;
 }
@@ -95,7 +95,7 @@ export class DescriptorRegistry implements DescriptorSource {
     }
   }
 
-  /** `query-fdsets` */
+  /** `query-fdsets`: the highest number first, as in QEMU. */
   sets(): readonly DescriptorSet[] {
     return [...this.#sets]
       .map(([id, members]) => ({
@@ -104,7 +104,7 @@ export class DescriptorRegistry implements DescriptorSource {
           .filter(({ removed }) => !removed)
           .map(({ descriptor, opaque }) => ({ descriptor, ...(opaque === undefined ? {} : { opaque }) })),
       }))
-      .sort((left, right) => left.id - right.id);
+      .sort((left, right) => right.id - left.id);
   }
 
   /**
@@ -113,7 +113,7 @@ export class DescriptorRegistry implements DescriptorSource {
    * @throws {CprError} ERR_CPR_FD_NAME; the descriptor is not the registry's then.
    */
   name(name: string, descriptor: number): void {
-    if (/^\d/.test(name) || name === "") {
+    if (/^\d/.test(name)) {
       throw descriptorErrors.ERR_CPR_FD_NAME({ name });
     }
     const before = this.#named.get(name);
@@ -136,7 +136,7 @@ export class DescriptorRegistry implements DescriptorSource {
   take(name: string, uri: string): number {
     const descriptor = this.#named.get(name);
     if (descriptor === undefined) {
-      throw descriptorErrors.ERR_CPR_FD_NOT_FOUND({ name, uri });
+      throw descriptorErrors.ERR_CPR_FD_UNKNOWN({ name, uri });
     }
     this.#named.delete(name);
     return descriptor;

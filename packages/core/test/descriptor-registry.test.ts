@@ -54,9 +54,9 @@ describe("sets of descriptors", () => {
     expect(registry.add(descriptors[1]).set).toBe(0);
     expect(registry.add(descriptors[2]).set).toBe(2);
     expect(registry.sets()).toEqual([
-      { id: 0, descriptors: [{ descriptor: descriptors[1] }] },
-      { id: 1, descriptors: [{ descriptor: descriptors[0], opaque: "mine" }] },
       { id: 2, descriptors: [{ descriptor: descriptors[2] }] },
+      { id: 1, descriptors: [{ descriptor: descriptors[0], opaque: "mine" }] },
+      { id: 0, descriptors: [{ descriptor: descriptors[1] }] },
     ]);
     for (const set of [0, 1, 2]) registry.remove(set);
     expect(registry.sets()).toEqual([]);
@@ -92,7 +92,7 @@ describe("named descriptors", () => {
     const descriptor = openFile("file");
     registry.name("state", descriptor);
     expect(registry.take("state", "fd:state")).toBe(descriptor);
-    expect(() => registry.take("state", "fd:state")).toThrow("File descriptor named 'state' not found");
+    expect(() => registry.take("state", "fd:state")).toThrow("File descriptor named 'state' has not been found");
     closeSync(descriptor);
   });
 

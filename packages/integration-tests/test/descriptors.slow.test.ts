@@ -157,7 +157,9 @@ describe("fd:", () => {
     await target.untilPrinted("B");
     // It is used up.
     await source.execute("cont");
-    await expect(source.execute("migrate", { uri: "fd:out" })).rejects.toThrow("File descriptor named 'out' not found");
+    await expect(source.execute("migrate", { uri: "fd:out" })).rejects.toThrow(
+      "File descriptor named 'out' has not been found",
+    );
     expect((await source.status()).status).toBe("running");
   });
 

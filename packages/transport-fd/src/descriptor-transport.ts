@@ -63,7 +63,7 @@ function open(
     throw descriptorTransportErrors.ERR_CPR_FD_URI({ uri, text: rest });
   }
   if (descriptors === undefined) {
-    throw descriptorErrors.ERR_CPR_FD_NOT_FOUND({ name: rest, uri });
+    throw descriptorErrors.ERR_CPR_FD_UNKNOWN({ name: rest, uri });
   }
   const descriptor = descriptors.take(rest, uri);
   try {

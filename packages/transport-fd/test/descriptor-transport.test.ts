@@ -40,8 +40,8 @@ describe("fd:", () => {
     await source.close();
     expect(() => fstatSync(incoming)).toThrow();
     await expect(transport.openSink(transportUri("fd:out"), { descriptors })).rejects.toMatchObject({
-      code: "ERR_CPR_FD_NOT_FOUND",
-      message: "File descriptor named 'out' not found",
+      code: "ERR_CPR_FD_UNKNOWN",
+      message: "File descriptor named 'out' has not been found",
       details: { uri: "fd:out" },
     });
   });
@@ -78,7 +78,7 @@ describe("fd:", () => {
     ["fd:3x", "ERR_CPR_FD_URI", "Invalid file descriptor number '3x'"],
     ["fd:", "ERR_CPR_FD_URI", "Invalid file descriptor number ''"],
     ["fd:9999", "ERR_CPR_FD_NOT_OPEN", "Descriptor 9999 cannot be used: Bad file descriptor"],
-    ["fd:name", "ERR_CPR_FD_NOT_FOUND", "File descriptor named 'name' not found"],
+    ["fd:name", "ERR_CPR_FD_UNKNOWN", "File descriptor named 'name' has not been found"],
   ])("refuses %s", async (uri, code, message) => {
     await expect(transport.openSink(transportUri(uri))).rejects.toMatchObject({ code, message, details: { uri } });
     await expect(transport.openSource(transportUri(uri))).rejects.toMatchObject({ code, message, details: { uri } });

@@ -21,11 +21,16 @@ export const descriptorErrors = defineErrors({
       "Saving needs a descriptor that was opened for writing only, loading one for reading only; `direct-io` needs another " +
       "one with O_DIRECT.",
   }),
-  ERR_CPR_FD_NOT_FOUND: defineError<{ name: string; uri?: string }>({
+  ERR_CPR_FD_NOT_FOUND: defineError<{ name: string }>({
     category: "input",
-    when: "A descriptor that is to be closed, removed or used is not there.",
+    when: "A descriptor that is to be closed or removed is not there.",
     message: ({ name }) => `File descriptor named '${name}' not found`,
-    hint: () => "Hand it over first: `getfd` for a name, `add-fd` for a set. A name is used up by the first migration.",
+  }),
+  ERR_CPR_FD_UNKNOWN: defineError<{ name: string; uri: string }>({
+    category: "input",
+    when: "A URI `fd:NAME` has a name that no descriptor has.",
+    message: ({ name }) => `File descriptor named '${name}' has not been found`,
+    hint: () => "Hand it over first, with `getfd`. It is used up by the first migration.",
   }),
   ERR_CPR_FD_NAME: defineError<{ name: string }>({
     category: "usage",
