@@ -181,6 +181,19 @@ describe("reading RAM", () => {
     expect(progress).toMatchObject({ scanned: size, normalPages: pages.length });
   });
 
+  it("clears pages that it does not read where they are stale", async () => {
+    ram.fill(0xee);
+    const staleRanges = [[3 * page + 5, 7 * page]] as const;
+    await threads.read([{ ...first, ...copy, staleRanges }], [channel(), channel()], { ...options(), target: "load" });
+    for (let each = 0; each < 10; each++) {
+      const now = ram.subarray(each * page, (each + 1) * page);
+      const wanted = pages.includes(each)
+        ? saved.subarray(each * page, (each + 1) * page)
+        : new Uint8Array(page).fill(each >= 3 && each < 7 ? 0 : 0xee);
+      expect(Buffer.compare(now, wanted), `page ${each}`).toBe(0);
+    }
+  });
+
   it("verifies without a change to RAM", async () => {
     ram.fill(0xee);
     await threads.read([{ ...first, ...copy }], [channel()], { ...options(), target: "verify" });

@@ -75,7 +75,6 @@ export async function copyRam(migration: IncomingMigration): Promise<void> {
   if (source !== undefined && copiedBlocks(migration).length > 0) {
     const copier = new RamCopier(migration);
     if (isMapped(migration)) {
-      copier.blocks(head.blocks);
       migration.ramTouched = true;
       await ramChannels?.read(mappedRam, { signal, progress: record.progress, target: "load" });
     } else {

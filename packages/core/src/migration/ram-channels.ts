@@ -60,15 +60,18 @@ export class RamChannels {
     return this.#threads.write(blocks, this.#channels, options);
   }
 
-  /** Reads and checks pages; see {@link RamCopyThreads.read}. */
+  /** Reads and checks pages; see {@link RamCopyThreads.read}. RAM that is loaded is zero where the stream has no page. */
   async read(ram: readonly (MappedRam & CopiedPages)[], options: ReadOptions): Promise<void> {
-    const blocks = ram.map(
-      (each): IncomingPages => ({
+    const blocks = ram.map((each): IncomingPages => {
+      const { backing } = each.block;
+      return {
         ...this.#placed(each),
         bitmap: each.bitmap,
         chunkChecksums: each.chunkChecksums,
-      }),
-    );
+        // Private memory is empty. A file may hold what another VM has left there.
+        staleRanges: options.target === "load" && backing.supports.survivesProcessExit ? backing.dataRanges() : [],
+      };
+    });
     await this.#threads.read(blocks, this.#channels, options);
   }
 

@@ -167,12 +167,25 @@ function readChunk(context: Context, block: CopiedBlock, index: number): void {
   for (const [start, end] of runs) {
     readAll(job, bytes.subarray(start, end), chunk.position + start);
   }
+  if (block.stale !== undefined) {
+    clearOthers(bytes, chunk, block.stale);
+  }
   const checksum =
     runs.length === 0 ? 0 : functions.checksumPages(bytes, chunk.bitmap, beginChunk(block.id, chunk.offset), false);
   if (checksum !== block.checksums[index]) {
     throw new CopyError({ kind: "damaged", block: block.id, offset: chunk.offset });
   }
   count(control, chunk, runs);
+}
+
+/** Clears the pages of a chunk that are stale and that its bitmap does not have. */
+function clearOthers(bytes: Uint8Array, chunk: Chunk, stale: Uint8Array): void {
+  const first = chunk.offset / pageSize;
+  for (let page = 0; page < chunk.pages; page++) {
+    if (hasPage(stale, first + page) && !hasPage(chunk.bitmap, page)) {
+      bytes.fill(0, page * pageSize, (page + 1) * pageSize);
+    }
+  }
 }
 
 function count(control: CopyControl, { pages }: Chunk, runs: readonly (readonly [number, number])[]): void {

@@ -13,6 +13,8 @@ export interface CopiedBlock {
   readonly bitmap: Uint8Array;
   /** By chunk; shared. */
   readonly checksums: Uint32Array;
+  /** Of pages that are loaded: a bit for each page of RAM that may hold something else than zeros; shared. */
+  readonly stale?: Uint8Array;
 }
 
 /**

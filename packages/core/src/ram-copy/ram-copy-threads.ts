@@ -36,7 +36,10 @@ export interface OutgoingPages extends PlacedBlock {
 }
 
 /** A RAM block whose pages are to be read. */
-export interface IncomingPages extends PlacedBlock, CopiedPages {}
+export interface IncomingPages extends PlacedBlock, CopiedPages {
+  /** Byte ranges of RAM that may hold something else than zeros. Pages there that the bitmap does not have are cleared. */
+  readonly staleRanges?: readonly (readonly [number, number])[];
+}
 
 /** How a copy goes on. */
 export interface CopyOptions {
@@ -54,7 +57,9 @@ export interface WriteOptions extends CopyOptions {
 
 /** How pages are read. */
 export interface ReadOptions extends CopyOptions {
-  /** `verify` leaves RAM as it is. `load` reads pages into RAM at once: if they are damaged, it has them all the same. */
+  /**
+   * `verify` leaves RAM as it is. `load` reads pages into RAM at once: if they are damaged, it has them all the same.
+   */
   readonly target: "verify" | "load";
 }
 
@@ -138,7 +143,7 @@ export class RamCopyThreads implements AsyncDisposable {
 
   /**
    * Reads the pages that the bitmaps of blocks have, and compares the checksums of all chunks. Pages that a bitmap does
-   * not have stay as they are.
+   * not have stay as they are, or are cleared where they are said to be stale.
    *
    * @param channels - at least one; a thread uses one of them.
    * @throws {CprError} ERR_CPR_STREAM_DAMAGED, ERR_CPR_STREAM_TRUNCATED, the transport's error if a read fails, an
@@ -149,12 +154,14 @@ export class RamCopyThreads implements AsyncDisposable {
     channels: readonly TransportChannel[],
     options: ReadOptions,
   ): Promise<void> {
-    const copied = blocks.map(({ id, offset, size, pagesPosition, bitmap, chunkChecksums }): CopiedBlock => {
+    const copied = blocks.map((block): CopiedBlock => {
+      const { id, offset, size, pagesPosition, bitmap, chunkChecksums, staleRanges = [] } = block;
       const sharedBitmap = new Uint8Array(new SharedArrayBuffer(bitmapLength(size)));
       sharedBitmap.set(bitmap.subarray(0, sharedBitmap.length));
       const checksums = new Uint32Array(new SharedArrayBuffer(4 * Math.ceil(size / chunkSize)));
       checksums.set(chunkChecksums.subarray(0, checksums.length));
-      return { id, offset, size, pagesPosition, bitmap: sharedBitmap, checksums };
+      const stale = staleRanges.length === 0 ? {} : { stale: pagesIn(staleRanges, size) };
+      return { id, offset, size, pagesPosition, bitmap: sharedBitmap, checksums, ...stale };
     });
     await this.#perform(options.target, copied, channels, { ...options, bandwidth: undefined });
   }
