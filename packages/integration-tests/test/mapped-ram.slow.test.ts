@@ -61,9 +61,14 @@ async function start(folder: string, name: string, ...options: string[]): Promis
 async function save(folder: string, uri: string): Promise<void> {
   const source = await start(folder, "source");
   await source.untilPrinted("B");
-  await source.execute("migrate", { uri });
-  const { ram } = (await source.untilMigration("completed")) as unknown as { ram: { normal: number } };
-  expect(ram.normal).toBeGreaterThan(4000);
+  for (;;) {
+    await source.execute("migrate", { uri });
+    const { ram } = (await source.untilMigration("completed")) as unknown as { ram: { normal: number } };
+    if (ram.normal > 4000) break;
+    // The counters in the guest's pages have 8 bits: in one round of 256 they are zero, and so are the pages.
+    await source.execute("cont");
+    await source.untilPrinted("B");
+  }
   await source.quit();
 }
 
