@@ -73,7 +73,7 @@ async function save(folder: string, uri: string): Promise<void> {
 }
 
 it.each([0, 0x1000, 0x12345])(
-  "a file with mapped-ram at offset %i is QEMU's, sparse, and has the RAM as it was",
+  "a file with mapped-ram at offset %i is QEMU's, sparse, has the RAM as it was, and is loaded, also if it is moved",
   async (offset) => {
     const folder = scratchFolder();
     const path = join(folder, "vm.state");
@@ -86,7 +86,20 @@ it.each([0, 0x1000, 0x12345])(
     const { size, blocks } = statSync(path);
     expect(size).toBeGreaterThan(ramSize);
     expect(blocks * 512).toBeLessThan(0.7 * ramSize);
+    // The header has positions in the file, but a stream can be moved, as by taking away what stood in front of it.
+    writeFileSync(join(folder, "moved.state"), file.subarray(offset));
+    for (const [name, uri] of [
+      ["same", `file:${path},offset=${offset}`],
+      ["moved", `file:${join(folder, "moved.state")}`],
+    ] as const) {
+      const target = await start(folder, name, "-incoming", "defer");
+      await target.execute("migrate-incoming", { uri, "exit-on-error": false });
+      await target.untilMigration("completed");
+      await target.untilPrinted("B");
+      await target.quit();
+    }
   },
+  120_000,
 );
 
 it("a file whose pages are not what was written is refused, says where, and changes no RAM", async () => {
