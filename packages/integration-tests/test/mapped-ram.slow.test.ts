@@ -111,6 +111,7 @@ it("a file whose pages are not what was written is refused, says where, and chan
   const { bitmapOffset, pagesOffset } = headerIn(whole);
   const chunk = 1024 * 1024;
   const first = pagesOffset + 16 * chunk;
+  // Of several MiB that are damaged, the first is named, whichever thread comes upon which.
   const damages: readonly (readonly [what: string, place: string, change: (file: Buffer) => void])[] = [
     [
       "a changed bit in a page",

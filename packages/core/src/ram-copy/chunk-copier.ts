@@ -4,16 +4,16 @@ import type { PageFunctions } from "../memory-provider.ts";
 import { beginChunk, chunkSize } from "../stream/chunk-checksum.ts";
 import { pageSize } from "../stream/format.ts";
 import { CopyControl } from "./copy-control.ts";
-import type { CopiedBlock, CopyFailure, CopyJob } from "./copy-job.ts";
+import type { CopiedBlock, CopyFailure, CopyJob, CopyProblem } from "./copy-job.ts";
 import { hasPage } from "./page-bitmap.ts";
 
 /** A failure that is told as data. */
 class CopyError extends Error {
-  readonly failure: CopyFailure;
+  readonly problem: CopyProblem;
 
-  constructor(failure: CopyFailure) {
-    super(failure.kind);
-    this.failure = failure;
+  constructor(problem: CopyProblem) {
+    super(problem.kind);
+    this.problem = problem;
   }
 }
 
@@ -36,7 +36,8 @@ function scratchChunk(): Uint8Array {
 }
 
 /**
- * Does one thread's part of a copy: takes chunks until there is none left or another thread has failed.
+ * Does one thread's part of a copy: takes chunks until there is none left or another thread has failed. A chunk that was
+ * taken is done, so that of several that are damaged the first is always found.
  *
  * @param ram - all RAM of the VM.
  * @returns what went wrong.
@@ -49,18 +50,19 @@ export function copyChunks(
   const control = new CopyControl(job.control);
   const context: Context = { ram, functions, job, control };
   const copyChunk = job.kind === "write" ? writeChunk : readChunk;
+  let chunk = 0;
   try {
     let first = 0;
-    let chunk = control.takeChunk();
+    chunk = control.takeChunk();
     for (const block of job.blocks) {
       const chunks = block.checksums.length;
       while (chunk < first + chunks) {
-        if (control.stopped) {
-          return undefined;
-        }
         copyChunk(context, block, chunk - first);
         if (job.bandwidth !== undefined) {
           control.pace(job.begun, job.bandwidth);
+        }
+        if (control.stopped) {
+          return undefined;
         }
         chunk = control.takeChunk();
       }
@@ -69,15 +71,18 @@ export function copyChunks(
     return undefined;
   } catch (error) {
     control.stop();
-    if (error instanceof CopyError) {
-      return error.failure;
-    }
-    const { code, errno, message } = error as NodeJS.ErrnoException;
-    if (code !== undefined && errno !== undefined) {
-      return { kind: "system", code, errno, message };
-    }
-    return { kind: "other", error: serializeError(error) };
+    return { ...problemOf(error), chunk };
   }
+}
+
+function problemOf(error: unknown): CopyProblem {
+  if (error instanceof CopyError) {
+    return error.problem;
+  }
+  const { code, errno, message } = error as NodeJS.ErrnoException;
+  return code !== undefined && errno !== undefined
+    ? { kind: "system", code, errno, message }
+    : { kind: "other", error: serializeError(error) };
 }
 
 /** A chunk of a block. */

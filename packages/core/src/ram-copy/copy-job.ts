@@ -37,8 +37,11 @@ export interface CopyJob {
   readonly begun: number;
 }
 
-/** Why a thread could not do its part. */
-export type CopyFailure =
+/** Why a thread could not do its part, and at which chunk, counted over all blocks; -1 is before the first. */
+export type CopyFailure = CopyProblem & { readonly chunk: number };
+
+/** What can go wrong with a chunk. */
+export type CopyProblem =
   /** A read or write failed. */
   | { readonly kind: "system"; readonly code: string; readonly errno: number; readonly message: string }
   /** The stream ends before all pages were read. */

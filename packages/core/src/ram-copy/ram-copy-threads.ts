@@ -194,7 +194,8 @@ export class RamCopyThreads implements AsyncDisposable {
     signal.addEventListener("abort", stop);
     try {
       const begun = now();
-      const parts = await Promise.allSettled(
+      const failures: { readonly chunk: number; readonly error: unknown }[] = [];
+      await Promise.all(
         this.#threads.map(async (thread, index) => {
           const channel = channels[index % channels.length] as TransportChannel;
           const { descriptor, start } = channel;
@@ -202,19 +203,18 @@ export class RamCopyThreads implements AsyncDisposable {
             const job = { kind, blocks, control: control.memory, descriptor, start, bandwidth, begun };
             const failure = await thread.perform(job);
             if (failure !== undefined) {
-              throw errorOf(failure, channel);
+              failures.push({ chunk: failure.chunk, error: errorOf(failure, channel) });
             }
           } catch (error) {
             control.stop();
-            throw error;
+            failures.push({ chunk: -1, error });
           }
         }),
       );
       signal.throwIfAborted();
-      for (const part of parts) {
-        if (part.status === "rejected") {
-          throw part.reason;
-        }
+      const [first] = failures.sort((a, b) => a.chunk - b.chunk);
+      if (first !== undefined) {
+        throw first.error;
       }
     } finally {
       clearInterval(counting);

@@ -14,7 +14,7 @@ export async function serveRamCopy(port: MessagePort, data: CopyThreadData): Pro
     ram = data.ram instanceof Uint8Array ? data.ram : await adoptRam(data.ram);
     functions = (await loadPageFunctions(data.pageFunctions)) ?? plainPageFunctions;
   } catch (error) {
-    send({ failure: { kind: "other", error: serializeError(error) } });
+    send({ failure: { kind: "other", chunk: -1, error: serializeError(error) } });
     return;
   }
   port.on("message", (job: CopyJob) => {
