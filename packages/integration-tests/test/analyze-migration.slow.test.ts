@@ -4,12 +4,13 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { expect, it } from "vitest";
 import { qemuSourceFile } from "../../../tools/qemu-source.ts";
+import { mappedHeader, mappedRam, mappedRamSize } from "./mapped-file.ts";
 import { QmpProcess } from "./qmp-process.ts";
 import { scratchFolder } from "./scratch.ts";
 
 const run = promisify(execFile);
 const uuid = "550e8400-e29b-41d4-a716-446655440000";
-const size = 32 * 1024 * 1024;
+const size = mappedRamSize;
 
 /** QEMU's script: the one that CPR_ANALYZE_MIGRATION names, or that of the newest QEMU that Debian has. */
 const script = process.env["CPR_ANALYZE_MIGRATION"] ?? (await qemuSourceFile("scripts/analyze-migration.py"));
@@ -33,43 +34,47 @@ const cases: readonly Case[] = [
 ];
 
 for (const { capabilities, needs = false } of cases) {
-  it.skipIf(needs && !knowsMappedRam)(
-    `QEMU's script reads what a process saved with ${capabilities.join(", ") || "no capabilities"}, and extracts its RAM`,
-    async () => {
-      const folder = scratchFolder();
-      const [ram, state] = [join(folder, "ram"), join(folder, "vm.state")];
-      const object = `memory-backend-file,id=ram0,size=${size},mem-path=${ram},share=on`;
-      const source = await QmpProcess.start({ folder, name: "source", options: ["-object", object, "-uuid", uuid] });
-      await source.setParameters({ mode: "cpr-reboot" });
-      await source.setCapabilities(...capabilities);
-      await source.untilPrinted("B");
-      await source.execute("migrate", { uri: `file:${state}` });
-      await source.untilMigration("completed");
-      await source.quit();
+  it(`QEMU's script reads what a process saved with ${capabilities.join(", ") || "no capabilities"}, and extracts its RAM`, async () => {
+    const folder = scratchFolder();
+    const [ram, state] = [join(folder, "ram"), join(folder, "vm.state")];
+    const object = `memory-backend-file,id=ram0,size=${size},mem-path=${ram},share=on`;
+    const source = await QmpProcess.start({ folder, name: "source", options: ["-object", object, "-uuid", uuid] });
+    await source.setParameters({ mode: "cpr-reboot" });
+    await source.setCapabilities(...capabilities);
+    await source.untilPrinted("B");
+    await source.execute("migrate", { uri: `file:${state}` });
+    await source.untilMigration("completed");
+    await source.quit();
 
-      const cwd = join(folder, "extracted");
-      mkdirSync(cwd);
-      const analyze = async (...words: string[]): Promise<string> =>
-        (await run("python3", [script, "-f", state, ...words], { cwd, maxBuffer: size })).stdout;
-      const states = JSON.parse(await analyze("-d", "state")) as Record<string, unknown>;
-      expect(Object.keys(states)).toEqual(
-        expect.arrayContaining(["ram (0)", "globalstate (1)", "machine (2)", "cpu (3)"]),
-      );
-      expect(states["ram (0)"]).toEqual({ "section sizes": { ram0: `0x${size.toString(16).padStart(16, "0")}` } });
-      const { configuration } = JSON.parse(await analyze("-d", "desc")) as {
-        configuration: { subsections?: unknown[] };
-      };
-      const recorded = capabilities.some((name) => name === "mapped-ram" || name === "x-ignore-shared");
-      expect(configuration.subsections?.length ?? 0).toBe(
-        Number(recorded) + Number(capabilities.includes("validate-uuid")),
-      );
+    const inPlace = capabilities.includes("x-ignore-shared");
+    // RAM in place takes no room, whatever the layout is.
+    expect(statSync(state).size < 64 * 1024).toBe(inPlace);
+    if (needs && !knowsMappedRam) {
+      // The rules of QEMU's documentation stand in for a script that is too old.
+      const file = readFileSync(state);
+      const { pagesOffset } = mappedHeader(file, inPlace);
+      expect(inPlace ? pagesOffset === 0 : mappedRam(file).equals(readFileSync(ram))).toBe(true);
+      return;
+    }
+    const cwd = join(folder, "extracted");
+    mkdirSync(cwd);
+    const analyze = async (...words: string[]): Promise<string> =>
+      (await run("python3", [script, "-f", state, ...words], { cwd, maxBuffer: size })).stdout;
+    const states = JSON.parse(await analyze("-d", "state")) as Record<string, unknown>;
+    expect(Object.keys(states)).toEqual(
+      expect.arrayContaining(["ram (0)", "globalstate (1)", "machine (2)", "cpu (3)"]),
+    );
+    expect(states["ram (0)"]).toEqual({ "section sizes": { ram0: `0x${size.toString(16).padStart(16, "0")}` } });
+    const { configuration } = JSON.parse(await analyze("-d", "desc")) as {
+      configuration: { subsections?: unknown[] };
+    };
+    const recorded = capabilities.some((name) => name === "mapped-ram" || name === "x-ignore-shared");
+    expect(configuration.subsections?.length ?? 0).toBe(
+      Number(recorded) + Number(capabilities.includes("validate-uuid")),
+    );
 
-      await analyze("-x");
-      const extracted = readFileSync(join(cwd, "ram0"));
-      const inPlace = capabilities.includes("x-ignore-shared");
-      expect(extracted.equals(inPlace ? Buffer.alloc(size) : readFileSync(ram))).toBe(true);
-      // RAM in place takes no room, whatever the layout is.
-      expect(statSync(state).size < 64 * 1024).toBe(inPlace);
-    },
-  );
+    await analyze("-x");
+    const extracted = readFileSync(join(cwd, "ram0"));
+    expect(extracted.equals(inPlace ? Buffer.alloc(size) : readFileSync(ram))).toBe(true);
+  });
 }

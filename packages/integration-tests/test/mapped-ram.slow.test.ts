@@ -1,44 +1,9 @@
 import { openSync, readFileSync, readSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
+import { mappedHeader, mappedRam, mappedPage as page, mappedRamSize as ramSize } from "./mapped-file.ts";
 import { QmpProcess } from "./qmp-process.ts";
 import { scratchFolder } from "./scratch.ts";
-
-const ramSize = 32 * 1024 * 1024;
-const page = 4096;
-
-/** The header of a block in the list of blocks (QEMU: docs/devel/migration/mapped-ram.rst). */
-interface MappedBlock {
-  readonly bitmapOffset: number;
-  readonly pagesOffset: number;
-}
-
-/** Finds the header of the block `ram0` in a file. */
-function headerIn(file: Buffer): MappedBlock {
-  const at = file.indexOf("\x04ram0", 0, "latin1") + 5;
-  expect(Number(file.readBigUInt64BE(at))).toBe(ramSize);
-  expect(file.readUInt32BE(at + 8)).toBe(1);
-  expect(Number(file.readBigUInt64BE(at + 12))).toBe(page);
-  const header = {
-    bitmapOffset: Number(file.readBigUInt64BE(at + 20)),
-    pagesOffset: Number(file.readBigUInt64BE(at + 28)),
-  };
-  expect(header.bitmapOffset).toBe(at + 36);
-  expect(header.pagesOffset % (1024 * 1024)).toBe(0);
-  return header;
-}
-
-/** The RAM that a file has, by the rules of QEMU's documentation and without our reader. */
-function extract(file: Buffer): Buffer {
-  const { bitmapOffset, pagesOffset } = headerIn(file);
-  const ram = Buffer.alloc(ramSize);
-  for (let index = 0; index < ramSize / page; index += 1) {
-    if (((file[bitmapOffset + (index >> 3)] as number) & (1 << (index & 7))) !== 0) {
-      file.copy(ram, index * page, pagesOffset + index * page, pagesOffset + (index + 1) * page);
-    }
-  }
-  return ram;
-}
 
 function readRam(path: string): Buffer {
   const bytes = Buffer.alloc(ramSize);
@@ -82,7 +47,7 @@ it.each([0, 0x1000, 0x12345])(
     const file = readFileSync(path);
     expect(file.subarray(0, offset).toString("latin1")).toBe("X".repeat(offset));
     expect(file.subarray(offset, offset + 4).toString("latin1")).toBe("QEVM");
-    expect(Buffer.compare(extract(file), readRam(join(folder, "ram-source")))).toBe(0);
+    expect(Buffer.compare(mappedRam(file), readRam(join(folder, "ram-source")))).toBe(0);
     const { size, blocks } = statSync(path);
     expect(size).toBeGreaterThan(ramSize);
     expect(blocks * 512).toBeLessThan(0.7 * ramSize);
@@ -108,7 +73,7 @@ it("a file whose pages are not what was written is refused, says where, and chan
   const uri = `file:${path}`;
   await save(folder, uri);
   const whole = readFileSync(path);
-  const { bitmapOffset, pagesOffset } = headerIn(whole);
+  const { bitmapOffset, pagesOffset } = mappedHeader(whole);
   const chunk = 1024 * 1024;
   const first = pagesOffset + 16 * chunk;
   // Of several MiB that are damaged, the first is named, whichever thread comes upon which.
