@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, symlink, utimes, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rename, rm, symlink, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
@@ -57,6 +57,19 @@ describe("the mark of RAM in place", () => {
     expect(markOf(path)?.read()).toEqual([generation]);
     await writeFile(`${path}.cpr`, `cpr generation ${generation}\nsomething else\n`);
     expect(markOf(path)?.read()).toEqual([]);
+  });
+
+  it("is not written for a file that was removed or replaced since it was opened", async () => {
+    const path = join(folder, "ram0");
+    await writeFile(path, "RAM");
+    const mark = markOf(path) as GenerationMark;
+    await rename(path, join(folder, "elsewhere"));
+    const lost = expect.objectContaining({ code: "ERR_CPR_RAM_FILE_LOST" }) as Error;
+    expect(() => mark.write([newGeneration()])).toThrow(lost);
+    await writeFile(path, "RAM");
+    expect(() => mark.write([newGeneration()])).toThrow(lost);
+    mark.write([]);
+    expect(await readdir(folder)).toEqual(["elsewhere", "ram0"]);
   });
 
   it("is in a folder that outlives a reboot for a device, by whatever name the device is called", async () => {

@@ -312,23 +312,27 @@ describe("a checkpoint that does not fit the VM is refused", () => {
     await other.machine.quit();
   });
 
-  it("because of the UUID, if it is to be validated and both sides have one", async () => {
+  it("because of the UUID, if the side that saved wanted it to be validated and both sides have one", async () => {
     const uuid = (digit: string) => ({ configuration: { uuid: `550e8400-e29b-41d4-a716-44665544000${digit}` } });
     await save(uuid("0"), ["validate-uuid"]);
-    const { machine } = await waiting(uuid("1"));
-    machine.settings.setCapability("validate-uuid", true);
-    await expect(machine.migrateIncoming("store:a")).rejects.toThrow(
-      "UUID received is 550e8400-e29b-41d4-a716-446655440000 and local is 550e8400-e29b-41d4-a716-446655440001",
-    );
-    machine.settings.setCapability("validate-uuid", false);
-    await machine.migrateIncoming("store:a");
-    await machine.quit();
+    const other = await waiting(uuid("1"));
+    for (const state of [true, false]) {
+      other.machine.settings.setCapability("validate-uuid", state);
+      await expect(other.machine.migrateIncoming("store:a")).rejects.toThrow(
+        "UUID received is 550e8400-e29b-41d4-a716-446655440000 and local is 550e8400-e29b-41d4-a716-446655440001",
+      );
+    }
+    await other.machine.quit();
     for (const options of [uuid("0"), {}]) {
       const same = await waiting(options);
-      same.machine.settings.setCapability("validate-uuid", true);
       await same.machine.migrateIncoming("store:a");
       await same.machine.quit();
     }
+    await save(uuid("0"));
+    const { machine } = await waiting(uuid("1"));
+    machine.settings.setCapability("validate-uuid", true);
+    await machine.migrateIncoming("store:a");
+    await machine.quit();
   });
 
   it.each([

@@ -626,6 +626,19 @@ describe("RAM in place and its checkpoint", () => {
     await again.machine.quit();
   });
 
+  it("are not bound if the file was removed meanwhile: the save fails, and the VM runs on", async () => {
+    const { machine } = await keepingMachine();
+    await rm(path);
+    await machine.migrate("store:a");
+    expect(await machine.migrationDone()).toMatchObject({
+      status: "failed",
+      error: { code: "ERR_CPR_RAM_FILE_LOST", hint: expect.stringContaining("x-ignore-shared") },
+    });
+    expect(machine.runState).toBe("running");
+    expect(streams.has("a")).toBe(false);
+    await machine.quit();
+  });
+
   it("are parted by cont after the save, by a newer checkpoint and by a new start", async () => {
     const { machine } = await keepingMachine();
     await machine.migrate("store:a");

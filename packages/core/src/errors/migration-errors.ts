@@ -147,6 +147,13 @@ export const migrationErrors = defineErrors({
     message: ({ path, reason }) => `Could not write '${path}': ${reason}`,
     hint: ({ id }) => `It binds memory object '${id}' to its checkpoint; its folder must be writable.`,
   }),
+  ERR_CPR_RAM_FILE_LOST: defineError<{ id: string; path: string }>({
+    category: "host",
+    when: "RAM was to stay in place, but its file was removed or replaced while the VM used it.",
+    message: ({ id, path }) =>
+      `'${path}' (memory object '${id}') was removed or replaced while the VM used it: RAM left there would be lost`,
+    hint: () => "Switch x-ignore-shared off: then RAM is copied into the checkpoint.",
+  }),
   ERR_CPR_HOST_FILE: defineError<{ id: string; path: string; reason: string }>({
     category: "host",
     when: "A file that the state of a device depends on cannot be looked at when the VM is saved or loaded.",

@@ -75,7 +75,7 @@ export const streamErrors = defineErrors({
   }),
   ERR_CPR_STREAM_UUID: defineError<{ received: string; local: string }>({
     category: "checkpoint",
-    when: "validate-uuid is on and the checkpoint is of a VM with another UUID.",
+    when: "The checkpoint was written with validate-uuid, and the VM has another UUID.",
     message: ({ received, local }) => `UUID received is ${received} and local is ${local}`,
   }),
   ERR_CPR_STREAM_RAM_UNKNOWN: defineError<{ id: string; known: readonly string[] }>({

@@ -1,4 +1,5 @@
 import {
+  type BigIntStats,
   closeSync,
   fsyncSync,
   mkdirSync,
@@ -48,6 +49,7 @@ export class GenerationMark {
   readonly #ownFolder: boolean;
   /** The RAM's file, and what was seen of it before it was opened. */
   readonly #file: string | undefined;
+  readonly #inode: bigint | undefined;
   readonly #seen: string | undefined;
 
   private constructor(id: string, path: string, file?: string) {
@@ -55,6 +57,7 @@ export class GenerationMark {
     this.#path = path;
     this.#ownFolder = file === undefined;
     this.#file = file;
+    this.#inode = this.#stat()?.ino;
     this.#seen = this.#look();
   }
 
@@ -85,11 +88,15 @@ export class GenerationMark {
     return whole !== null && same ? [...text.matchAll(/[0-9a-f]{32}/g)].map(([generation]) => generation) : [];
   }
 
-  /** @throws {CprError} ERR_CPR_BINDING_WRITE */
+  /** @throws {CprError} ERR_CPR_BINDING_WRITE, ERR_CPR_RAM_FILE_LOST */
   write(generations: readonly string[]): void {
     if (generations.length === 0) {
       this.remove();
       return;
+    }
+    if (this.#file !== undefined && this.#stat()?.ino !== this.#inode) {
+      // What is left in a file that has no name any more is gone with the process.
+      throw migrationErrors.ERR_CPR_RAM_FILE_LOST({ id: this.#id, path: this.#file });
     }
     // Beside its place, then renamed: a full disk must not destroy the mark of an older checkpoint.
     const temporary = `${this.#path}.${process.pid}.tmp`;
@@ -124,9 +131,13 @@ export class GenerationMark {
     }
   }
 
+  #stat(): BigIntStats | undefined {
+    return this.#file === undefined ? undefined : statSync(this.#file, { bigint: true, throwIfNoEntry: false });
+  }
+
   /** What the mark says of the RAM's file. */
   #look(): string | undefined {
-    const found = this.#file === undefined ? undefined : statSync(this.#file, { bigint: true, throwIfNoEntry: false });
+    const found = this.#stat();
     return found === undefined ? undefined : `cpr file size=${found.size} written=${found.mtimeNs}\n`;
   }
 

@@ -192,7 +192,8 @@ function checkConfiguration({ subject, capabilities }: IncomingMigration, receiv
       throw streamErrors.ERR_CPR_STREAM_CAPABILITY({ name, received: there, local: here });
     }
   }
-  if (capabilities.has("validate-uuid") && received.uuid !== undefined && subject.uuid !== undefined) {
+  // The stream has a UUID if it is to be validated; what is set here does not matter, as in QEMU.
+  if (received.uuid !== undefined && subject.uuid !== undefined) {
     const uuid = decodeUuid(received.uuid);
     if (uuid !== subject.uuid.toLowerCase()) {
       throw streamErrors.ERR_CPR_STREAM_UUID({ received: uuid, local: subject.uuid });
