@@ -340,7 +340,7 @@ export class Traveller {
 }
 
 /** The codes of those who find nobody at the other end. */
-const connecting: readonly string[] = ["ERR_CPR_SOCKET_CONNECT", "ERR_CPR_PIPE_TRANSPORT", "ERR_CPR_FD_NOT_FOUND"];
+const connecting: readonly string[] = ["ERR_CPR_SOCKET_CONNECT", "ERR_CPR_PIPE_TRANSPORT", "ERR_CPR_FD_UNKNOWN"];
 
 async function codeOf(promise: Promise<void>): Promise<string | undefined> {
   try {
