@@ -79,13 +79,20 @@ async function save(vm: string, place: string, options: SaveOptions): Promise<vo
       process.stdout.write(`${JSON.stringify({ plan }, undefined, 2)}\n`);
     }
     if (refusal !== undefined) {
-      const { code, message, hint } = refusal;
-      throw new CprError(code, "refused", message, { hint, details: { refusals: plan.refusals } });
+      const { code, message, hint, category = "refused" } = refusal;
+      throw new CprError(code, category, message, { hint, details: { refusals: plan.refusals } });
     }
     return;
   }
-  await client.execute("migrate", { uri });
-  const result = await followMigration(client, { output: quiet === true ? undefined : process.stderr });
+  let result: MigrationAnswer;
+  try {
+    await client.execute("migrate", { uri });
+    result = await followMigration(client, { output: quiet === true ? undefined : process.stderr });
+  } catch (error) {
+    // Why it failed says more than that the VM, which may have ended, did not get its settings back.
+    await restore(client, before).catch(() => {});
+    throw error;
+  }
   if (quit === true) {
     await client.execute("quit");
     await client.closed;

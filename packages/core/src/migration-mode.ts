@@ -1,3 +1,4 @@
+import type { ErrorCategory } from "./errors.ts";
 import type { MemorySupports } from "./memory-provider.ts";
 import { extensionPoint } from "./plugin.ts";
 import type { RunState } from "./runstate.ts";
@@ -10,6 +11,8 @@ export interface Refusal {
   /** One sentence; QEMU's text where QEMU has one. */
   readonly message: string;
   readonly hint?: string;
+  /** The category of that error; `refused` if it is not said. */
+  readonly category?: ErrorCategory;
 }
 
 /** What a mode is asked to judge. */

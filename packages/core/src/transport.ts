@@ -1,4 +1,5 @@
 import type { DescriptorSource } from "./descriptor-registry.ts";
+import type { CprError } from "./errors.ts";
 import { extensionPoint } from "./plugin.ts";
 
 /** What a transport can do, as data: modes decide from this whether they accept it. */
@@ -103,6 +104,8 @@ export interface TransportSource {
 export interface PlaceReport {
   /** Bytes that can be written there now; undefined if nobody knows. */
   readonly free?: number;
+  /** Why nothing can be written there, if that can be seen; the error that {@link Transport.openSink} would throw. */
+  readonly problem?: CprError;
 }
 
 /** Moves a migration stream to and from the place that a URI names. */

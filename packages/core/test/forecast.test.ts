@@ -84,6 +84,12 @@ describe("a forecast of a migration", () => {
       expect(other.transport).toBeUndefined();
       expect(other.refusals).toMatchObject([{ code }]);
     }
+    const unwritable = await machine.planMigration("store:unwritable");
+    expect(unwritable.refusals.at(-1)).toEqual({
+      code: "ERR_CPR_FAKE_OPEN",
+      message: "it cannot be written",
+      category: "input",
+    });
     const malformed = await machine.planMigration("store:a place");
     expect(malformed.refusals.map(({ code }) => code).slice(0, 2)).toEqual(["ERR_CPR_FAKE_URI", "ERR_CPR_BLOCKED"]);
     await machine.quit();

@@ -53,6 +53,17 @@ it("save tells what it will do, saves, and ends the VM; load carries the guest o
   expect(await source.execute("query-migrate-parameters")).toEqual(before);
   expect((await source.status()).running).toBe(true);
 
+  const reason = `Could not open '${join(folder, "missing", "vm.state")}': No such file or directory`;
+  for (const options of [["--dry-run"], []]) {
+    const nowhere = await cpr(folder, "save", "source.qmp", "missing/vm.state", ...options);
+    expect(nowhere).toMatchObject({ status: 3, stderr: `cpr: ${reason}\n` });
+    expect(nowhere.stdout).toContain(`Refused: ${reason}`);
+  }
+  const failed = await cpr(folder, "save", "source.qmp", "exec:cat > /dev/null; exit 5");
+  expect(failed).toMatchObject({ status: 3 });
+  expect(await source.execute("query-migrate-parameters")).toEqual(before);
+  expect((await source.status()).running).toBe(true);
+
   const status = await cpr(folder, "status", "source.qmp", "--json");
   expect(JSON.parse(status.stdout)).toMatchObject({ running: true, status: "running", processors: 1 });
 

@@ -204,8 +204,9 @@ export function transportCases(fixture: TransportFixture): readonly ComplianceCa
         const { free } = (await transport.examine?.(transportUri(place.outgoing))) ?? {};
         assert.ok(free === undefined || (Number.isSafeInteger(free) && free >= 0), `${free} bytes are free`);
         assert.equal(await place.contents?.(), undefined);
-        // Whether a place can be used is told when it is opened.
-        await transport.examine?.(transportUri(fixture.unusable.outgoing));
+        // Whether a place can be used is told when it is opened, at the latest.
+        const { problem } = (await transport.examine?.(transportUri(fixture.unusable.outgoing))) ?? {};
+        assert.ok(problem === undefined || isCprError(problem), "the problem is no CprError");
       }),
     )
     .add("takes a stream to nowhere, if it has such a place, any number of times", async () => {

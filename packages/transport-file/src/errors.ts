@@ -1,4 +1,4 @@
-import { defineError, defineErrors, isCprError } from "@cpr/core";
+import { type CprError, defineError, defineErrors, isCprError } from "@cpr/core";
 
 type FileFailure = { readonly uri: string; readonly path: string; readonly reason: string };
 
@@ -68,7 +68,7 @@ const reasons: Readonly<Record<string, string>> = {
 export type FileErrorFactory = typeof fileErrors.ERR_CPR_FILE_OPEN;
 
 /** Turns what a file operation threw into an error of the table, unless it is an error of a table already. */
-export function fileError(factory: FileErrorFactory, uri: string, path: string, cause: unknown): Error {
+export function fileError(factory: FileErrorFactory, uri: string, path: string, cause: unknown): CprError {
   if (isCprError(cause)) {
     return cause;
   }

@@ -1,8 +1,9 @@
-import { statfsSync, statSync } from "node:fs";
+import { accessSync, constants, statfsSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import type { PlaceReport, Transport, TransportOptions, TransportSink, TransportSource, TransportUri } from "@cpr/core";
 import { injectable } from "@cpr/core/di";
 import { descriptorSetOf } from "./descriptor-set.ts";
+import { fileError, fileErrors } from "./errors.ts";
 import { FileSink } from "./file-sink.ts";
 import { FileSource } from "./file-source.ts";
 import { parseFileUri } from "./file-uri.ts";
@@ -25,16 +26,26 @@ export class FileTransport implements Transport {
     if (descriptorSetOf(path, uri.text) !== undefined) {
       return {};
     }
+    const problem = (cause: unknown): PlaceReport => ({
+      problem: fileError(fileErrors.ERR_CPR_FILE_OPEN, uri.text, path, cause),
+    });
     try {
       const found = statSync(path, { throwIfNoEntry: false });
+      if (found?.isDirectory() === true) {
+        return problem({ code: "EISDIR" });
+      }
       if (found !== undefined && !found.isFile()) {
+        accessSync(path, constants.W_OK);
         return {};
       }
       // A stream is written beside what stands there, which stays until the stream is complete.
-      const { bavail, bsize } = statfsSync(dirname(path));
+      const folder = dirname(path);
+      const { bavail, bsize } = statfsSync(folder);
+      // With a slash at the end it is a folder or an error.
+      accessSync(`${folder}/`, constants.W_OK);
       return { free: bavail * bsize };
-    } catch {
-      return {};
+    } catch (error) {
+      return problem(error);
     }
   }
 

@@ -63,7 +63,18 @@ describe("file:PATH,offset=N", () => {
     await send(`file:${path}`);
     expect((await examine(`file:${path}`)).free).toBeGreaterThan(0);
     expect(await examine("file:/dev/null")).toEqual({});
-    expect(await examine(`file:${join(folder, "missing", "vm.state")}`)).toEqual({});
+    for (const [place, reason] of [
+      [join(folder, "missing", "vm.state"), "No such file or directory"],
+      [join(path, "vm.state"), "Not a directory"],
+      [folder, "Is a directory"],
+    ] as const) {
+      expect(await examine(`file:${place}`)).toEqual({
+        problem: expect.objectContaining({
+          code: "ERR_CPR_FILE_OPEN",
+          message: `Could not open '${place}': ${reason}`,
+        }) as Error,
+      });
+    }
     expect(await readdir(folder)).toEqual(["vm.state"]);
   });
 

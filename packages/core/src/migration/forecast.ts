@@ -32,6 +32,10 @@ export async function forecastMigration(
   }
   if (intent !== undefined) {
     refusals.push(...outgoingRefusals({ ...intent, inPlaceOnly: false }));
+    // As in `migrate`, whether the place can be used comes last.
+    refusals.push(
+      ...(place?.problem === undefined ? [] : [{ ...refusal(place.problem), category: place.problem.category }]),
+    );
   }
   const ram = placeRam(subject.ram.blocks, mode, settings.capabilities).map(forecastRam);
   return {

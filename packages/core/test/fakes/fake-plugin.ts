@@ -426,6 +426,9 @@ class StoreTransport implements Transport {
     if (rest.includes(" ")) {
       throw new CprError("ERR_CPR_FAKE_URI", "usage", "a place has no spaces", { details: { uri } });
     }
+    if (rest === "unwritable") {
+      return { problem: unwritable(uri) };
+    }
     return rest === "small" ? { free: 1000 } : {};
   }
 
@@ -436,7 +439,7 @@ class StoreTransport implements Transport {
       options.signal?.throwIfAborted();
     }
     if (uri.rest === "unwritable") {
-      throw new CprError("ERR_CPR_FAKE_OPEN", "input", "it cannot be written", { details: { uri: uri.text } });
+      throw unwritable(uri.text);
     }
     const pieces: Uint8Array[] = [];
     let writes = 0;
@@ -570,3 +573,7 @@ export default definePlugin({
     context.contribute(MigrationBlocker, FakeBlocker);
   },
 });
+
+function unwritable(uri: string): CprError {
+  return new CprError("ERR_CPR_FAKE_OPEN", "input", "it cannot be written", { details: { uri } });
+}
