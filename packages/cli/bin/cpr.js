@@ -23,8 +23,8 @@ async function start() {
 }
 
 async function startOther() {
-  const [{ spawnSync }, { createRequire }, { dirname, join }] = await Promise.all(
-    ["node:child_process", "node:module", "node:path"].map((name) => import(name)),
+  const [{ spawn }, { once }, { createRequire }, { dirname, join }] = await Promise.all(
+    ["node:child_process", "node:events", "node:module", "node:path"].map((name) => import(name)),
   );
   const searched = { paths: [dirname(new URL(import.meta.url).pathname), process.cwd()] };
   let node;
@@ -36,8 +36,14 @@ async function startOther() {
     );
     process.exit(4);
   }
-  const { status, signal } = spawnSync(node, [...process.execArgv, ...process.argv.slice(1)], { stdio: "inherit" });
+  const child = spawn(node, [...process.execArgv, ...process.argv.slice(1)], { stdio: "inherit" });
+  for (const name of ["SIGTERM", "SIGHUP", "SIGINT"]) {
+    // Whoever ends this process means the other one. Ctrl-C on a terminal reaches both.
+    process.on(name, () => (name === "SIGINT" && process.stdin.isTTY) || child.kill(name));
+  }
+  const [status, signal] = await once(child, "exit");
   if (signal !== null) {
+    process.removeAllListeners(signal);
     process.kill(process.pid, signal);
   }
   process.exit(status ?? 1);

@@ -8,5 +8,7 @@ export function withVm(command: Command): Command {
 
 /** What a person may write for a socket. @throws {CprError} ERR_CPR_QMP_… */
 export function connectToVm(vm: string): Promise<QmpClient> {
-  return QmpClient.connect(vm.replace(/^unix:/, "").replace(/,.*$/, ""));
+  // As it stands behind -qmp, where a comma of the path is written twice, or the path alone.
+  const path = /^unix:((?:[^,]|,,)*)/.exec(vm)?.[1]?.replaceAll(",,", ",");
+  return QmpClient.connect(path ?? vm);
 }

@@ -1,7 +1,8 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { buildGuestProgram } from "@cpr/guest-programs";
 import { expect, it } from "vitest";
 import { cprCommand } from "../../../tools/cpr-process.ts";
 import { goldenFolder } from "../../../tools/golden-checkpoints.ts";
@@ -182,4 +183,25 @@ it("plugins shows what the parts can do, as the rules are computed from it", asy
   expect(status).toBe(0);
   expect(stdout).toMatch(/file: stores, seekable, parallel$/m);
   expect(stdout).toMatch(/memfd: shared$/m);
+});
+
+it("a VM's process ends with the one that was started, whichever Node that is, and a comma in a path is part of it", async () => {
+  const folder = scratchFolder();
+  mkdirSync(join(folder, "a, b"));
+  // By its first line: the Node that is installed here may be too old for the VM, which has one of its own then.
+  const words = ["-m", "32M", "-S", "-serial", "null", "-monitor", "none", "-qmp", "unix:a,, b/qmp,server=on,wait=off"];
+  const launched = spawn(cprCommand, ["run", "-kernel", buildGuestProgram("pages"), ...words], {
+    cwd: folder,
+    stdio: "ignore",
+  });
+  const ended = once(launched, "exit");
+  let status = await cpr(folder, "status", "a, b/qmp");
+  while (status.status !== 0) {
+    expect(status.status).toBe(3);
+    status = await cpr(folder, "status", "a, b/qmp");
+  }
+  expect(await cpr(folder, "status", "unix:a,, b/qmp,server=on,wait=off")).toEqual(status);
+  launched.kill("SIGTERM");
+  expect(await ended).toEqual([0, null]);
+  expect(existsSync(join(folder, "a, b", "qmp"))).toBe(false);
 });
