@@ -23,8 +23,8 @@ async function start() {
 }
 
 async function startOther() {
-  const [{ spawn }, { once }, { createRequire }, { dirname, join }] = await Promise.all(
-    ["node:child_process", "node:events", "node:module", "node:path"].map((name) => import(name)),
+  const [{ spawn }, { once }, { existsSync }, { createRequire }, { dirname, join }] = await Promise.all(
+    ["node:child_process", "node:events", "node:fs", "node:module", "node:path"].map((name) => import(name)),
   );
   const searched = { paths: [dirname(new URL(import.meta.url).pathname), process.cwd()] };
   let node;
@@ -36,7 +36,7 @@ async function startOther() {
     );
     process.exit(4);
   }
-  const child = spawn(node, [...process.execArgv, ...process.argv.slice(1)], { stdio: "inherit" });
+  const child = spawn(node, [...process.execArgv, ...process.argv.slice(1)], { stdio: inheritedStreams(existsSync) });
   for (const name of ["SIGTERM", "SIGHUP", "SIGINT"]) {
     // Whoever ends this process means the other one. Ctrl-C on a terminal reaches both.
     process.on(name, () => (name === "SIGINT" && process.stdin.isTTY) || child.kill(name));
@@ -47,4 +47,13 @@ async function startOther() {
     process.kill(process.pid, signal);
   }
   process.exit(status ?? 1);
+}
+
+/** What the other process gets of this one's descriptors: Node passes on only those that are named, so those in the words. */
+function inheritedStreams(exists) {
+  const named = process.argv.flatMap((word) => /\bfd[=:](\d{1,4})\b/.exec(word)?.[1] ?? []).map(Number);
+  const open = new Set([0, 1, 2, ...named.filter((descriptor) => exists(`/proc/self/fd/${descriptor}`))]);
+  return Array.from({ length: Math.max(...open) + 1 }, (_, descriptor) =>
+    open.has(descriptor) ? descriptor : "ignore",
+  );
 }

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { buildGuestProgram } from "@cpr/guest-programs";
 import { expect, it } from "vitest";
@@ -189,11 +189,25 @@ it("a VM's process ends with the one that was started, whichever Node that is, a
   const folder = scratchFolder();
   mkdirSync(join(folder, "a, b"));
   // By its first line: the Node that is installed here may be too old for the VM, which has one of its own then.
-  const words = ["-m", "32M", "-S", "-serial", "null", "-monitor", "none", "-qmp", "unix:a,, b/qmp,server=on,wait=off"];
+  const descriptor = openSync(join(folder, "set.state"), "w");
+  const words = [
+    "-m",
+    "32M",
+    "-S",
+    "-add-fd",
+    "fd=9,set=1",
+    "-serial",
+    "null",
+    "-monitor",
+    "none",
+    "-qmp",
+    "unix:a,, b/qmp,server=on,wait=off",
+  ];
   const launched = spawn(cprCommand, ["run", "-kernel", buildGuestProgram("pages"), ...words], {
     cwd: folder,
-    stdio: "ignore",
+    stdio: [...Array.from({ length: 9 }, () => "ignore" as const), descriptor],
   });
+  closeSync(descriptor);
   const ended = once(launched, "exit");
   let status = await cpr(folder, "status", "a, b/qmp");
   while (status.status !== 0) {
