@@ -1,5 +1,6 @@
 import type { DescriptorSource } from "./descriptor-registry.ts";
 import type { CprError } from "./errors.ts";
+import type { MemoryBacking } from "./memory-provider.ts";
 import { extensionPoint } from "./plugin.ts";
 
 /** What a transport can do, as data: modes decide from this whether they accept it. */
@@ -104,6 +105,8 @@ export interface TransportSource {
 export interface PlaceReport {
   /** Bytes that can be written there now; undefined if nobody knows. */
   readonly free?: number;
+  /** What stands there now, as {@link MemoryBacking.identity} names it; undefined if it is nothing, or nobody knows. */
+  readonly identity?: string;
   /** Why nothing can be written there, if that can be seen; the error that {@link Transport.openSink} would throw. */
   readonly problem?: CprError;
 }

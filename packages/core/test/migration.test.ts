@@ -626,6 +626,15 @@ describe("RAM in place and its checkpoint", () => {
     await again.machine.quit();
   });
 
+  it("do not take each other's place", async () => {
+    const { machine } = await keepingMachine();
+    const code = "ERR_CPR_PLACE_IS_RAM";
+    await expect(machine.migrate(`store:${path}`)).rejects.toMatchObject({ code, category: "refused" });
+    expect((await machine.planMigration(`store:${path}`)).refusals).toMatchObject([{ code }]);
+    expect(machine.runState).toBe("running");
+    await machine.quit();
+  });
+
   it("are not bound if the file was removed meanwhile: the save fails, and the VM runs on", async () => {
     const { machine } = await keepingMachine();
     await rm(path);

@@ -43,7 +43,7 @@ export class FileTransport implements Transport {
       const { bavail, bsize } = statfsSync(folder);
       // With a slash at the end it is a folder or an error.
       accessSync(`${folder}/`, constants.W_OK);
-      return { free: bavail * bsize };
+      return { free: bavail * bsize, ...(found === undefined ? {} : { identity: `${found.dev}:${found.ino}` }) };
     } catch (error) {
       return problem(error);
     }

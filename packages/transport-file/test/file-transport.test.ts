@@ -61,7 +61,8 @@ describe("file:PATH,offset=N", () => {
     await expect(examine(`file:${path},offset=0x20M`)).rejects.toMatchObject({ code: "ERR_CPR_FILE_OFFSET" });
     expect((await examine(`file:${path},offset=0x1000`)).free).toBeGreaterThan(0);
     await send(`file:${path}`);
-    expect((await examine(`file:${path}`)).free).toBeGreaterThan(0);
+    const { dev, ino } = await stat(path);
+    expect(await examine(`file:${path}`)).toEqual({ free: expect.any(Number) as number, identity: `${dev}:${ino}` });
     expect(await examine("file:/dev/null")).toEqual({});
     for (const [place, reason] of [
       [join(folder, "missing", "vm.state"), "No such file or directory"],

@@ -147,6 +147,12 @@ export const migrationErrors = defineErrors({
     message: ({ path, reason }) => `Could not write '${path}': ${reason}`,
     hint: ({ id }) => `It binds memory object '${id}' to its checkpoint; its folder must be writable.`,
   }),
+  ERR_CPR_PLACE_IS_RAM: defineError<{ uri: string; id: string }>({
+    category: "refused",
+    when: "The place that a VM is to be saved to is the file that its RAM is in.",
+    message: ({ uri, id }) => `'${uri}' is the RAM of this VM (memory object '${id}'), which would be lost`,
+    hint: () => "Choose another place for the checkpoint.",
+  }),
   ERR_CPR_RAM_FILE_LOST: defineError<{ id: string; path: string }>({
     category: "host",
     when: "RAM was to stay in place, but its file was removed or replaced while the VM used it.",

@@ -31,7 +31,7 @@ export async function forecastMigration(
     refusals.push(refusal(error));
   }
   if (intent !== undefined) {
-    refusals.push(...outgoingRefusals({ ...intent, inPlaceOnly: false }));
+    refusals.push(...outgoingRefusals({ ...intent, inPlaceOnly: false, place }));
     // As in `migrate`, whether the place can be used comes last.
     refusals.push(
       ...(place?.problem === undefined ? [] : [{ ...refusal(place.problem), category: place.problem.category }]),

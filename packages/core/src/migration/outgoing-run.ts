@@ -49,8 +49,8 @@ export class OutgoingRun {
     observer: MigrationObserver,
   ): Promise<OutgoingRun> {
     const intent = await findIntent(kernel, subject, settings, text);
-    await intent.transport.examine?.(intent.uri);
-    return new OutgoingRun(subject, { ...intent, inPlaceOnly }, observer);
+    const place = await intent.transport.examine?.(intent.uri);
+    return new OutgoingRun(subject, { ...intent, inPlaceOnly, place }, observer);
   }
 
   /**

@@ -2,7 +2,7 @@ import { migrationErrors } from "../errors/migration-errors.ts";
 import { CprError } from "../errors.ts";
 import type { MigrationMode, MigrationPlan, Refusal } from "../migration-mode.ts";
 import type { RunState } from "../runstate.ts";
-import type { Transport, TransportUri } from "../transport.ts";
+import type { PlaceReport, Transport, TransportUri } from "../transport.ts";
 import { blockedBy } from "./blocked.ts";
 import { capabilityDefinitions } from "./capabilities.ts";
 import { type EffectiveSettings, supportedCapabilities } from "./settings.ts";
@@ -23,6 +23,8 @@ export interface MigrationIntent extends Omit<EffectiveSettings, "mode"> {
 export interface OutgoingIntent extends MigrationIntent {
   /** RAM that would have to be copied is a reason to refuse. */
   readonly inPlaceOnly: boolean;
+  /** What the transport can tell of the place. */
+  readonly place: PlaceReport | undefined;
 }
 
 /**
@@ -42,7 +44,16 @@ export function outgoingRefusals(intent: OutgoingIntent): readonly Refusal[] {
     ),
     ...mode.judgeOutgoing(plan),
     ...capabilityRefusals(capabilities),
+    ...ownRam(intent),
   ];
+}
+
+/** A checkpoint would take the place of the file that RAM is in. */
+function ownRam({ subject, place, uri }: OutgoingIntent): readonly Refusal[] {
+  const block = subject.ram.blocks.find(
+    ({ backing }) => backing.identity !== undefined && backing.identity === place?.identity,
+  );
+  return block === undefined ? [] : [refusal(migrationErrors.ERR_CPR_PLACE_IS_RAM({ uri: uri.text, id: block.id }))];
 }
 
 /** The same for the incoming side. */

@@ -429,7 +429,7 @@ class StoreTransport implements Transport {
     if (rest === "unwritable") {
       return { problem: unwritable(uri) };
     }
-    return rest === "small" ? { free: 1000 } : {};
+    return rest === "small" ? { free: 1000 } : { identity: rest };
   }
 
   async openSink(uri: TransportUri, options: { signal?: AbortSignal } = {}): Promise<TransportSink> {
