@@ -29,14 +29,14 @@ interface QmpProcessOptions {
 /** A `cpr run` with the guest program `pages`, which is told what to do through QMP, and whose events are remembered. */
 export class QmpProcess {
   /** All events so far. */
-  readonly events: QmpEvent[] = [];
+  readonly events: readonly QmpEvent[];
   /** Exit status and what was said on standard error. */
   readonly ended: Promise<{ status: number | null; stderr: string }>;
   readonly #child: ChildProcess;
   readonly #console: string;
   readonly #client: QmpClient;
 
-  private constructor(child: ChildProcess, console: string, client: QmpClient) {
+  private constructor(child: ChildProcess, console: string, client: QmpClient, events: readonly QmpEvent[]) {
     this.#child = child;
     this.#console = console;
     this.#client = client;
@@ -45,7 +45,7 @@ export class QmpProcess {
       stderr += bytes.toString();
     });
     this.ended = once(child, "close").then(([status]) => ({ status: status as number | null, stderr }));
-    client.on((event) => this.events.push(event));
+    this.events = events;
   }
 
   /** Starts a process; it is gone when the test ends. */
@@ -58,8 +58,9 @@ export class QmpProcess {
       stdio: ["ignore", "ignore", "pipe", ...descriptors],
     });
     onTestFinished(() => void child.kill("SIGKILL"));
-    const client = await connect(child, socket);
-    const started = new QmpProcess(child, console, client);
+    const events: QmpEvent[] = [];
+    const client = await connect(child, socket, (event) => events.push(event));
+    const started = new QmpProcess(child, console, client, events);
     await started.execute("migrate-set-capabilities", { capabilities: [{ capability: "events", state: true }] });
     return started;
   }
@@ -135,11 +136,11 @@ export class QmpProcess {
   }
 }
 
-async function connect(child: ChildProcess, socket: string): Promise<QmpClient> {
+async function connect(child: ChildProcess, socket: string, listener: (event: QmpEvent) => void): Promise<QmpClient> {
   for (;;) {
     if (child.exitCode !== null) throw new Error(`cpr ended with status ${child.exitCode}`);
     try {
-      return await QmpClient.connect(socket);
+      return await QmpClient.connect(socket, listener);
     } catch {
       await delay(10);
     }

@@ -79,13 +79,17 @@ export class QmpClient implements AsyncDisposable {
   /**
    * Connects and negotiates.
    *
+   * @param listener - hears all events, also those that come together with the answer to the negotiation.
    * @throws {CprError} ERR_CPR_QMP_CONNECT, ERR_CPR_QMP_PROTOCOL, ERR_CPR_QMP_CLOSED
    */
-  static async connect(path: string): Promise<QmpClient> {
+  static async connect(path: string, listener?: (event: QmpEvent) => void): Promise<QmpClient> {
     const socket = await connectTo(path).catch((cause) => {
       throw monitorErrors.ERR_CPR_QMP_CONNECT({ path, reason: reasonOf(cause) }, { cause });
     });
     const client = new QmpClient(path, socket);
+    if (listener !== undefined) {
+      client.on(listener);
+    }
     await client.#greeting.promise;
     await client.execute("qmp_capabilities");
     return client;

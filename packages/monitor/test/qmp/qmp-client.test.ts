@@ -67,6 +67,23 @@ describe("QmpClient", () => {
     await expect(client.execute("stop")).rejects.toMatchObject({ code: "ERR_CPR_QMP_REFUSED", message: "no" });
   });
 
+  it("hears events that come together with the answer to its negotiation", async () => {
+    const path = join(folder, "early.sock");
+    const server = createServer((socket) => {
+      socket.write(
+        '{"QMP": {"version": {"qemu": {"micro": 0, "minor": 0, "major": 10}, "package": ""}, "capabilities": []}}\r\n',
+      );
+      const stop = '{"event": "STOP", "timestamp": {"seconds": 1, "microseconds": 2}}\r\n';
+      socket.once("data", () => socket.write(`{"return": {}, "id": 1}\r\n${stop}`));
+    });
+    onTestFinished(() => void server.close());
+    await once(server.listen(path), "listening");
+    const events: string[] = [];
+    await using client = await QmpClient.connect(path, ({ event }) => events.push(event));
+    expect(events).toEqual(["STOP"]);
+    await client.close();
+  });
+
   it("tells whoever waits that the connection has ended", async () => {
     const { path, server } = await qmpFixture();
     const client = await QmpClient.connect(path);
