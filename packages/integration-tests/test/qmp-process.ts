@@ -53,7 +53,7 @@ export class QmpProcess {
     const socket = join(folder, `${name}.qmp`);
     const console = join(folder, `${name}.console`);
     const words = ["run", "-m", "32M", "-kernel", buildGuestProgram("pages"), "-serial", `file:${console}`, ...options];
-    // NOTE: with `wait=on` no event is missed.
+    // NOTE: with `wait=on` the VM is made when our client is there, but events are sent to it once it has negotiated.
     const child = spawn(process.execPath, [cprCommand, ...words, "-qmp", `unix:${socket},server=on`], {
       stdio: ["ignore", "ignore", "pipe", ...descriptors],
     });

@@ -68,6 +68,7 @@ describe("QmpClient", () => {
   });
 
   it("hears events that come together with the answer to its negotiation", async () => {
+    const { folder } = await qmpFixture();
     const path = join(folder, "early.sock");
     const server = createServer((socket) => {
       socket.write(
