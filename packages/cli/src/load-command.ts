@@ -1,12 +1,22 @@
 import { inspectConfiguration, isCprError, Kernel, type StreamConfiguration, Transport } from "@cpr/core";
+import type { QmpClient } from "@cpr/monitor";
 import { Command } from "commander";
 import { absoluteUri } from "./absolute-uri.ts";
-import { followMigration } from "./followed-migration.ts";
+import { followMigration, type MigrationAnswer } from "./followed-migration.ts";
 import { installedPlugins } from "./installed-plugins.ts";
-import { applySettings, type MigrationOptions, settingsOf, withMigrationOptions } from "./migration-options.ts";
+import {
+  applySettings,
+  type MigrationOptions,
+  readSettings,
+  restoreSettings,
+  type Settings,
+  settingsOf,
+  withMigrationOptions,
+} from "./migration-options.ts";
 import { connectToVm, withVm } from "./vm-connection.ts";
 
 interface LoadOptions extends MigrationOptions {
+  readonly ramInPlace?: true;
   readonly quiet?: true;
   readonly json?: true;
 }
@@ -17,11 +27,16 @@ export function createLoadCommand(): Command {
     .summary("load a checkpoint into a VM that waits for one")
     .description(
       "Loads a checkpoint into a VM that was started with -incoming defer and the options that the saved one had. What the " +
-        "checkpoint needs (RAM in place, mapped-ram) is read from it and set. If it cannot be loaded, the VM waits as before.",
+        "checkpoint needs (RAM in place, mapped-ram) is read from it and set, if it can be read twice. If it cannot be loaded, " +
+        "the VM waits as before.",
     )
     .helpOption("-h, --help", "show this help")
     .argument("<uri>", "a path, or a URI as migrate_incoming takes it; a path begins in this folder");
   return withMigrationOptions(command)
+    .option(
+      "--ram-in-place",
+      "RAM was left in place; only needed where the checkpoint cannot be read twice, as with exec:",
+    )
     .option("-q, --quiet", "tell only what went wrong")
     .option("--json", "print the result as JSON")
     .addHelpText(
@@ -33,20 +48,20 @@ export function createLoadCommand(): Command {
 
 async function load(vm: string, place: string, options: LoadOptions): Promise<void> {
   const uri = absoluteUri(place);
-  const { set, quiet, json } = options;
-  const stored = await storedConfiguration(uri);
-  const needs = (name: string): boolean => stored?.capabilities.includes(name) === true;
-  const { capabilities, parameters } = settingsOf(options, needs("x-ignore-shared"));
-  const mapped = capabilities.map((each) =>
-    each.capability === "mapped-ram" ? { ...each, state: each.state || needs("mapped-ram") } : each,
-  );
+  const { quiet, json } = options;
   await using client = await connectToVm(vm);
   // A client's commands are carried out one after the other, and the load is the longest of them.
   await using observer = await connectToVm(vm);
-  await applySettings(client, { capabilities: mapped, parameters }, set);
-  const loading = client.execute("migrate-incoming", { uri, "exit-on-error": false });
-  // It is followed from the moment on in which it has begun: before, the last attempt's end would be taken for its own.
-  const result = await Promise.all([loading, followWhile(loading, observer, quiet === true)]).then(([, end]) => end);
+  const before = await readSettings(client);
+  let result: MigrationAnswer;
+  try {
+    await applySettings(client, await settingsFor(uri, options), options.set);
+    const loading = client.execute("migrate-incoming", { uri, "exit-on-error": false });
+    [, result] = await Promise.all([loading, followWhile(loading, observer, quiet === true)]);
+  } catch (error) {
+    await tellWaiting(client, before).catch(() => {});
+    throw error;
+  }
   const { status } = (await client.execute("query-status")) as { status: string };
   if (json === true) {
     process.stdout.write(`${JSON.stringify({ status, result }, undefined, 2)}\n`);
@@ -55,11 +70,30 @@ async function load(vm: string, place: string, options: LoadOptions): Promise<vo
   }
 }
 
-async function followWhile(
-  loading: Promise<unknown>,
-  observer: Awaited<ReturnType<typeof connectToVm>>,
-  quiet: boolean,
-) {
+/** Gives a VM that was not loaded its settings back, and says that it waits. */
+async function tellWaiting(client: QmpClient, before: Settings): Promise<void> {
+  await restoreSettings(client, before);
+  const { status } = (await client.execute("query-status")) as { status: string };
+  if (status === "inmigrate") {
+    process.stderr.write("The VM waits as before, and can be told to load again.\n");
+  }
+}
+
+/** What is set for a load: what the checkpoint needs if that can be read, and otherwise what the options say. */
+async function settingsFor(uri: string, options: LoadOptions): Promise<Settings> {
+  const stored = await storedConfiguration(uri);
+  const needs = (name: string): boolean => stored?.capabilities.includes(name) === true;
+  const { capabilities, parameters } = settingsOf(options, options.ramInPlace === true || needs("x-ignore-shared"));
+  return {
+    parameters,
+    capabilities: capabilities
+      .map((each) => (each.capability === "mapped-ram" ? { ...each, state: each.state || needs("mapped-ram") } : each))
+      // What nobody has said anything about stays as it is.
+      .filter(({ state }) => state || stored !== undefined),
+  };
+}
+
+async function followWhile(loading: Promise<unknown>, observer: QmpClient, quiet: boolean) {
   const output = quiet ? undefined : process.stderr;
   try {
     return await followMigration(observer, { output });
@@ -70,18 +104,18 @@ async function followWhile(
   }
 }
 
-/** What a checkpoint says about itself, if its place keeps it and so can be read twice. */
+/** What a checkpoint says about itself, if its place can be read twice. */
 async function storedConfiguration(uri: string): Promise<StreamConfiguration | undefined> {
   await using kernel = new Kernel(installedPlugins([]));
   const scheme = uri.slice(0, uri.indexOf(":"));
-  if (!kernel.has(Transport, scheme) || !(await kernel.get(Transport, scheme)).supports.stores) {
+  if (!kernel.has(Transport, scheme) || !(await kernel.get(Transport, scheme)).supports.seekable) {
     return undefined;
   }
   try {
     return await inspectConfiguration(kernel, uri);
   } catch (error) {
     if (isCprError(error)) {
-      // The VM tells what is wrong, in its own words.
+      // The VM tells what is wrong, in its own words; or it can read what this process cannot.
       return undefined;
     }
     throw error;

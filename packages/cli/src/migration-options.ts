@@ -78,3 +78,9 @@ export async function applySettings(
     }
   }
 }
+
+/** Gives a VM the settings again that it had. Those that this program does not have are as they were. */
+export async function restoreSettings(client: QmpClient, { capabilities, parameters }: Settings): Promise<void> {
+  await client.execute("migrate-set-capabilities", { capabilities });
+  await client.execute("migrate-set-parameters", parameters);
+}

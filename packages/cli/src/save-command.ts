@@ -1,5 +1,4 @@
 import { CprError, type MigrationForecast } from "@cpr/core";
-import type { QmpClient } from "@cpr/monitor";
 import { Command } from "commander";
 import { absoluteUri } from "./absolute-uri.ts";
 import { formatBytes } from "./amounts.ts";
@@ -8,7 +7,7 @@ import {
   applySettings,
   type MigrationOptions,
   readSettings,
-  type Settings,
+  restoreSettings,
   settingsOf,
   withMigrationOptions,
 } from "./migration-options.ts";
@@ -32,7 +31,7 @@ export function createSaveCommand(): Command {
         "what will be done; what is refused is refused while the guest runs. A VM that could not be saved runs on.",
     )
     .helpOption("-h, --help", "show this help")
-    .argument("<uri>", "a path, or a URI as migrate takes it; a path begins in this folder");
+    .argument("<uri>", "a path, or a URI as migrate takes it; the path of a file begins in this folder");
   return withMigrationOptions(command)
     .option("--copy-ram", "copy all RAM into the checkpoint, also what could stay in place")
     .option("--bandwidth <size>", "bytes per second at most, e.g. 512M; the guest stands still meanwhile")
@@ -48,7 +47,7 @@ Ctrl-C gives the save up, and the VM runs on.
 Examples:
   cpr save vm.qmp vm.state --dry-run
   cpr save vm.qmp vm.state --quit
-  cpr save vm.qmp 'exec:zstd -c > vm.zst' --copy-ram
+  cpr save vm.qmp 'exec:zstd -c > /var/tmp/vm.zst' --copy-ram
 
 Exit status: 0 saved, or it could be; 7 refused, or given up; others as the page about errors tells.`,
     )
@@ -66,7 +65,7 @@ async function save(vm: string, place: string, options: SaveOptions): Promise<vo
     await applySettings(client, settingsOf(options, copyRam !== true), settings);
     plan = (await client.execute("x-query-migrate-plan", { uri })) as MigrationForecast;
   } catch (error) {
-    await restore(client, before);
+    await restoreSettings(client, before);
     throw error;
   }
   if (quiet !== true && json !== true) {
@@ -74,7 +73,7 @@ async function save(vm: string, place: string, options: SaveOptions): Promise<vo
   }
   const [refusal] = plan.refusals;
   if (refusal !== undefined || dryRun === true) {
-    await restore(client, before);
+    await restoreSettings(client, before);
     if (json === true) {
       process.stdout.write(`${JSON.stringify({ plan }, undefined, 2)}\n`);
     }
@@ -90,7 +89,7 @@ async function save(vm: string, place: string, options: SaveOptions): Promise<vo
     result = await followMigration(client, { output: quiet === true ? undefined : process.stderr });
   } catch (error) {
     // Why it failed says more than that the VM, which may have ended, did not get its settings back.
-    await restore(client, before).catch(() => {});
+    await restoreSettings(client, before).catch(() => {});
     throw error;
   }
   if (quit === true) {
@@ -102,12 +101,6 @@ async function save(vm: string, place: string, options: SaveOptions): Promise<vo
   } else if (quiet !== true) {
     process.stdout.write(`${resultOf(uri, result)}\n`);
   }
-}
-
-/** Gives a VM the settings again that it had. Those that this program does not have are as they were. */
-async function restore(client: QmpClient, { capabilities, parameters }: Settings): Promise<void> {
-  await client.execute("migrate-set-capabilities", { capabilities });
-  await client.execute("migrate-set-parameters", parameters);
 }
 
 function reportOf({ uri, mode, capabilities, transport, refusals, ram, copied, free }: MigrationForecast): string {

@@ -81,6 +81,7 @@ it("save tells what it will do, saves, and ends the VM; load carries the guest o
   const nothing = await cpr(folder, "load", "target.qmp", "elsewhere.state");
   expect(nothing.status).toBe(3);
   expect(nothing.stderr).toContain("No such file or directory");
+  expect(nothing.stderr).toContain("The VM waits as before");
   expect((await target.status()).status).toBe("inmigrate");
   const loaded = await cpr(folder, "load", "target.qmp", "vm.state");
   expect(loaded).toMatchObject({

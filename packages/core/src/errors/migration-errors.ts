@@ -206,6 +206,11 @@ export const migrationErrors = defineErrors({
     message: () => "Migration requires a transport that allows for extra fds (e.g. file)",
     hint: ({ uri }) => `'${uri}' has one descriptor. Use a URI that takes positions, or switch direct-io off.`,
   }),
+  ERR_CPR_NOTHING_STORED: defineError<{ uri: string }>({
+    category: "refused",
+    when: "A checkpoint is to be inspected at a URI whose transport streams from one process to another.",
+    message: ({ uri }) => `'${uri}' keeps no checkpoint that could be looked at`,
+  }),
   ERR_CPR_RAM_COPY_THREAD: defineError<{ reason: string }>({
     category: "internal",
     when: "A thread that copies RAM ended or threw an error that nobody expected.",

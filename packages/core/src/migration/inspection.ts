@@ -1,3 +1,4 @@
+import { migrationErrors } from "../errors/migration-errors.ts";
 import { streamErrors } from "../errors/stream-errors.ts";
 import type { Kernel } from "../kernel.ts";
 import { bitmapLength, hasPage } from "../ram-copy/page-bitmap.ts";
@@ -103,6 +104,9 @@ export async function inspectConfiguration(kernel: Kernel, uri: string): Promise
 async function withSource<T>(kernel: Kernel, text: string, work: (read: ReadBytes) => Promise<T>): Promise<T> {
   const uri = parseTransportUri(text);
   const transport = await transportFor(kernel, uri);
+  if (!transport.supports.stores) {
+    throw migrationErrors.ERR_CPR_NOTHING_STORED({ uri: text });
+  }
   const { signal } = new AbortController();
   const source: TransportSource = await transport.openSource(uri, { signal });
   let result: T;
@@ -128,21 +132,27 @@ async function checkMappedPages(
   const checksums = new BlockChecksums(id);
   const bitmap = new Uint8Array(bitmapLength(size));
   await readAll(read, bitmap, mapped.bitmapPosition);
-  const buffer = new Uint8Array(pageSize);
-  let pages = 0;
-  for (let page = 0; page < size / pageSize; page++) {
-    if (hasPage(bitmap, page)) {
-      await readAll(read, buffer, mapped.pagesPosition + page * pageSize);
-      checksums.add(page * pageSize, buffer);
-      pages += 1;
+  const buffer = new Uint8Array(chunkSize);
+  let count = 0;
+  for (let offset = 0; offset < size; offset += chunkSize) {
+    const bytes = buffer.subarray(0, Math.min(chunkSize, size - offset));
+    const pages = Array.from({ length: bytes.length / pageSize }, (_, index) => index * pageSize).filter((at) =>
+      hasPage(bitmap, (offset + at) / pageSize),
+    );
+    if (pages.length > 0) {
+      await readAll(read, bytes, mapped.pagesPosition + offset);
     }
+    for (const at of pages) {
+      checksums.add(offset + at, bytes.subarray(at, at + pageSize));
+    }
+    count += pages.length;
   }
   for (const [chunk, checksum] of (expected ?? []).entries()) {
     if (checksum !== checksums.of(chunk)) {
       throw damagedChunk(id, chunk * chunkSize);
     }
   }
-  return pages;
+  return count;
 }
 
 async function readAll(read: ReadBytes, buffer: Uint8Array, position: number): Promise<void> {
