@@ -33,6 +33,8 @@ const lineInterval = 5000;
 export interface Follower {
   /** Standard error, unless the user wants to hear nothing. */
   readonly output: NodeJS.WriteStream | undefined;
+  /** Bytes that will be copied at most, if that is known: all of RAM is more than a guest has used. */
+  readonly expected?: number;
 }
 
 /**
@@ -40,7 +42,7 @@ export interface Follower {
  *
  * @throws {CprError} why it failed, as the VM tells it; ERR_CPR_MIGRATION_CANCELLED if it was given up.
  */
-export async function followMigration(client: QmpClient, { output }: Follower): Promise<MigrationAnswer> {
+export async function followMigration(client: QmpClient, { output, expected }: Follower): Promise<MigrationAnswer> {
   const bar = output?.isTTY === true ? new ProgressBar(output) : undefined;
   let told = performance.now();
   const cancel = (): void => void client.execute("migrate_cancel").catch(() => undefined);
@@ -52,8 +54,11 @@ export async function followMigration(client: QmpClient, { output }: Follower): 
       if (end !== undefined) {
         return end;
       }
-      const { total = 0, remaining = 0, "x-in-place": inPlace = 0 } = answer.ram ?? {};
-      const amount = { done: total - inPlace - remaining, total: total - inPlace };
+      const { total = 0, transferred = 0, remaining = 0, "x-in-place": inPlace = 0 } = answer.ram ?? {};
+      const amount =
+        expected === undefined
+          ? { done: total - inPlace - remaining, total: total - inPlace }
+          : { done: Math.min(transferred, expected), total: expected };
       if (amount.total > 0 && answer.status === "active") {
         bar?.show(amount);
         if (bar === undefined && output !== undefined && performance.now() - told > lineInterval) {

@@ -86,7 +86,8 @@ async function save(vm: string, place: string, options: SaveOptions): Promise<vo
   let result: MigrationAnswer;
   try {
     await client.execute("migrate", { uri });
-    result = await followMigration(client, { output: quiet === true ? undefined : process.stderr });
+    const output = quiet === true ? undefined : process.stderr;
+    result = await followMigration(client, { output, expected: plan.copied });
   } catch (error) {
     // Why it failed says more than that the VM, which may have ended, did not get its settings back.
     await restoreSettings(client, before).catch(() => {});

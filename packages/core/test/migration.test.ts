@@ -679,7 +679,7 @@ describe("RAM in place and its checkpoint", () => {
     await saveAndQuit("store:a");
     keptMemory.clear();
     const { machine } = await keepingMachine({ incoming: "defer" });
-    await expect(machine.migrateIncoming("store:a")).rejects.toMatchObject({ code: "ERR_CPR_RAM_MOVED_ON" });
+    await expect(machine.migrateIncoming("store:a")).rejects.toMatchObject({ code: "ERR_CPR_RAM_GONE" });
     await expect(stat(`${path}.cpr`)).rejects.toMatchObject({ code: "ENOENT" });
     await machine.quit();
   });

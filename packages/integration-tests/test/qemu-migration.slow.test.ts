@@ -162,7 +162,9 @@ describe("/migration/validate_uuid", () => {
     await source.setCapabilities("validate-uuid");
     await target.setCapabilities("validate-uuid");
     await migrate(source, target, uri);
-    await target.untilMigration("completed");
+    const { "x-notices": notices = [] } = await target.untilMigration("completed");
+    const unset = sourceOptions.length > 0 && targetOptions.length === 0;
+    expect(notices.some((notice) => /^UUID is received .*, but local uuid isn't set$/.test(notice))).toBe(unset);
     await target.untilPrinted("B");
   });
 

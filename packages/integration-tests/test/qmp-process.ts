@@ -13,6 +13,7 @@ interface MigrationInfo {
   readonly status: string;
   readonly ram?: { readonly transferred: number };
   readonly "error-desc"?: string;
+  readonly "x-notices"?: readonly string[];
 }
 
 /** How a {@link QmpProcess} is started. */

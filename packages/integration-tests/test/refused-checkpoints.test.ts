@@ -143,18 +143,20 @@ describe("RAM in place that is not what was left there", () => {
     await expect(waiting(folder, "vm.ram")).rejects.toThrow("cpr ended with status 3");
   });
 
-  it.each<[string, (ram: string, folder: string) => Promise<void> | void]>([
-    ["emptied", (ram) => truncateSync(ram, 0)],
+  it.each<[string, string, (ram: string, folder: string) => Promise<void> | void]>([
+    ["emptied", "ERR_CPR_RAM_GONE", (ram) => truncateSync(ram, 0)],
     [
       "cut off and lengthened again",
+      "ERR_CPR_RAM_MOVED_ON",
       (ram) => {
         truncateSync(ram, 16 * 1024 * 1024);
         truncateSync(ram, 32 * 1024 * 1024);
       },
     ],
-    ["removed", (ram) => rmSync(ram)],
+    ["removed", "ERR_CPR_RAM_GONE", (ram) => rmSync(ram)],
     [
       "written over by another VM's",
+      "ERR_CPR_RAM_MOVED_ON",
       async (ram, folder) => {
         await checkpoint(folder, "other");
         copyFileSync(join(folder, "other.ram"), ram);
@@ -162,6 +164,7 @@ describe("RAM in place that is not what was left there", () => {
     ],
     [
       "another VM's under its name",
+      "ERR_CPR_RAM_MOVED_ON",
       async (ram, folder) => {
         await checkpoint(folder, "other");
         renameSync(join(folder, "other.ram"), ram);
@@ -169,18 +172,19 @@ describe("RAM in place that is not what was left there", () => {
     ],
     [
       "written to in one byte",
+      "ERR_CPR_RAM_MOVED_ON",
       (ram) => {
         const descriptor = openSync(ram, "r+");
         writeSync(descriptor, Uint8Array.of(1), 0, 1, 0x7000);
         closeSync(descriptor);
       },
     ],
-  ])("is refused at the load if it was %s", async (_, spoil) => {
+  ])("is refused at the load if it was %s", async (_, code, spoil) => {
     const folder = scratchFolder();
     const right = await checkpoint(folder, "vm");
     await spoil(join(folder, "vm.ram"), folder);
     const process = await waiting(folder, "vm.ram");
-    expect(await load(process, `file:${right}`)).toBe("ERR_CPR_RAM_MOVED_ON");
+    expect(await load(process, `file:${right}`)).toBe(code);
     expect((await process.status()).status).toBe("inmigrate");
   });
 });

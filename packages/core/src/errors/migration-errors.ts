@@ -180,6 +180,14 @@ export const migrationErrors = defineErrors({
       `The RAM in '${location}' (memory object '${id}') does not belong to this checkpoint: it was used since, or by another VM`,
     hint: () => "Only the last checkpoint of a VM can be loaded with its RAM in place.",
   }),
+  ERR_CPR_RAM_GONE: defineError<{ id: string; location: string }>({
+    category: "checkpoint",
+    when: "RAM that a checkpoint left in place is not there any more: the file was made anew, empty, when the VM was started.",
+    message: ({ id, location }) =>
+      `The checkpoint left memory object '${id}' in place, but '${location}' was not there: it was made just now and is empty`,
+    hint: () =>
+      "A file on tmpfs is gone after a reboot of the host. Check the path; the file of another path may still be there.",
+  }),
   ERR_CPR_RAM_NOT_IN_PLACE: defineError<{ id: string; location: string }>({
     category: "checkpoint",
     when: "A checkpoint leaves RAM in place, but the VM was given RAM that does not outlive a process.",

@@ -176,7 +176,7 @@ async function readStream(migration: IncomingMigration): Promise<void> {
   record.ramCopied = checkpoint.facts.ram.reduce((sum, { size, inPlace }) => sum + (inPlace ? 0 : size), 0);
 }
 
-function checkConfiguration({ subject, capabilities }: IncomingMigration, received: StreamConfiguration): void {
+function checkConfiguration({ subject, capabilities, record }: IncomingMigration, received: StreamConfiguration): void {
   if (received.machine !== subject.machine) {
     throw streamErrors.ERR_CPR_STREAM_MACHINE({ received: received.machine, local: subject.machine });
   }
@@ -193,11 +193,14 @@ function checkConfiguration({ subject, capabilities }: IncomingMigration, receiv
     }
   }
   // The stream has a UUID if it is to be validated; what is set here does not matter, as in QEMU.
-  if (received.uuid !== undefined && subject.uuid !== undefined) {
-    const uuid = decodeUuid(received.uuid);
-    if (uuid !== subject.uuid.toLowerCase()) {
-      throw streamErrors.ERR_CPR_STREAM_UUID({ received: uuid, local: subject.uuid });
-    }
+  if (received.uuid === undefined) {
+    return;
+  }
+  const uuid = decodeUuid(received.uuid);
+  if (subject.uuid === undefined) {
+    record.notices.push(`UUID is received ${uuid}, but local uuid isn't set`);
+  } else if (uuid !== subject.uuid.toLowerCase()) {
+    throw streamErrors.ERR_CPR_STREAM_UUID({ received: uuid, local: subject.uuid });
   }
 }
 
@@ -273,6 +276,9 @@ async function checkBinding({ subject, checkpoint, mode, capabilities }: Incomin
     const { location } = backing;
     if (!capabilities.has("x-ignore-shared") || !mode.keepsInPlace(backing.supports)) {
       throw migrationErrors.ERR_CPR_RAM_NOT_IN_PLACE({ id, location });
+    }
+    if (facts.bound && backing.created) {
+      throw migrationErrors.ERR_CPR_RAM_GONE({ id, location });
     }
     if (facts.bound && mark?.read().includes(generation) !== true) {
       throw migrationErrors.ERR_CPR_RAM_MOVED_ON({ id, location });
