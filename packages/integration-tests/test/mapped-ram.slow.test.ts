@@ -1,4 +1,4 @@
-import { openSync, readFileSync, readSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, openSync, readFileSync, readSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { mappedHeader, mappedRam, mappedPage as page, mappedRamSize as ramSize } from "./mapped-file.ts";
@@ -160,5 +160,39 @@ it.each<{ names: readonly string[] }>([
   expect(await figures(target)).toMatchObject({
     ...{ normal, duplicate, total: ramSize, remaining: 0 },
     "x-in-place": sent["x-in-place"],
+  });
+});
+
+it("RAM into which pages were copied does not belong to the checkpoint any more that it was left in place for", async () => {
+  const folder = scratchFolder();
+  const object = [
+    "-object",
+    `memory-backend-file,id=ram0,size=${ramSize},mem-path=${join(folder, "ram-kept")},share=on`,
+  ];
+  const kept = `file:${join(folder, "kept.state")}`;
+  const first = await QmpProcess.start({ folder, name: "first", options: object });
+  await first.setParameters({ mode: "cpr-reboot" });
+  await first.setCapabilities("x-ignore-shared");
+  await first.untilPrinted("B");
+  await first.execute("migrate", { uri: kept });
+  await first.untilMigration("completed");
+  await first.quit();
+  const copy = `file:${join(folder, "copy.state")}`;
+  await save(folder, copy);
+  const second = await QmpProcess.start({ folder, name: "second", options: [...object, "-incoming", "defer"] });
+  await second.setParameters({ mode: "cpr-reboot" });
+  await second.setCapabilities(...capabilities);
+  await second.execute("stop");
+  await second.execute("migrate-incoming", { uri: copy });
+  await second.untilMigration("completed");
+  // It has not run, so that nothing else has parted the two. The file's time of modification would tell too, if it is kept.
+  expect(existsSync(join(folder, "ram-kept.cpr"))).toBe(false);
+  expect((await second.status()).status).toBe("paused");
+  await second.quit();
+  const third = await QmpProcess.start({ folder, name: "third", options: [...object, "-incoming", "defer"] });
+  await third.setParameters({ mode: "cpr-reboot" });
+  await third.setCapabilities("x-ignore-shared");
+  await expect(third.execute("migrate-incoming", { uri: kept, "exit-on-error": false })).rejects.toMatchObject({
+    code: "ERR_CPR_RAM_MOVED_ON",
   });
 });

@@ -75,6 +75,7 @@ export async function copyRam(migration: IncomingMigration): Promise<void> {
   if (source !== undefined && copiedBlocks(migration).length > 0) {
     const copier = new RamCopier(migration);
     if (isMapped(migration)) {
+      partFromCheckpoints(copiedBlocks(migration));
       migration.ramTouched = true;
       await ramChannels?.read(mappedRam, { signal, progress: record.progress, target: "load" });
     } else {
@@ -115,6 +116,13 @@ export function copiedBlocks({ subject, mode, capabilities, checkpoint }: Incomi
   );
 }
 
+/** What RAM was left in place for, if it was, cannot be loaded any more: also not if this load fails, or is killed. */
+function partFromCheckpoints(blocks: readonly RamBlock[]): void {
+  for (const { mark } of blocks) {
+    mark?.remove();
+  }
+}
+
 /** Puts pages into RAM, and zeros where the stream has no page. */
 export class RamCopier implements RamVisitor {
   readonly #migration: IncomingMigration;
@@ -127,9 +135,8 @@ export class RamCopier implements RamVisitor {
   blocks(blocks: readonly RamBlockEntry[]): void {
     const copied = copiedBlocks(this.#migration);
     this.#targets = blocks.map(({ id }) => copied.find((block) => block.id === id));
-    for (const { bytes, backing, mark } of copied) {
-      // What the RAM was left in place for, if it was, cannot be loaded any more: also not if this load fails, or is killed.
-      mark?.remove();
+    partFromCheckpoints(copied);
+    for (const { bytes, backing } of copied) {
       // Private memory is empty. A file may hold what another VM has left there.
       if (backing.supports.survivesProcessExit) {
         for (const [start, end] of backing.dataRanges()) {
