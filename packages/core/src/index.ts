@@ -50,6 +50,7 @@ export * from "./state/schema.ts";
 export type { StreamConfiguration } from "./stream/configuration-section.ts";
 export type { DeviceSection, FileFacts } from "./stream/description-section.ts";
 export * from "./stream-pipes.ts";
+export * from "./system-reason.ts";
 export * from "./timer-queue.ts";
 export * from "./transport.ts";
 export * from "./virtual-machine.ts";

@@ -1,4 +1,4 @@
-import { spawn, spawnSync } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { buildGuestProgram } from "@cpr/guest-programs";
@@ -6,7 +6,7 @@ import { describe, expect, it, onTestFinished } from "vitest";
 import { CprProcess, FileLines } from "../../../tools/cpr-process.ts";
 import { DebianArchiveError } from "../../../tools/debian-archive.ts";
 import { type ScratchMachine, scratchMachine } from "./scratch.ts";
-import { findStrace, type Strace } from "./strace.ts";
+import { attachStrace, findStrace, type Strace } from "./strace.ts";
 
 const kernel = buildGuestProgram("pages");
 const older = "an older checkpoint";
@@ -39,21 +39,8 @@ async function expectUnharmed(process: CprProcess, machine: ScratchMachine): Pro
 
 /** Lets the system calls of a process fail from outside, until it is called off. */
 async function inject(strace: Strace, pid: number, call: string, rule: string): Promise<() => Promise<void>> {
-  const words = ["-f", "-e", `trace=${call}`, "-e", `inject=${call}:${rule}`, "-o", "/dev/null", "-p", `${pid}`];
-  const tracer = spawn(strace.path, words, {
-    env: { ...process.env, ...strace.environment },
-    stdio: ["ignore", "ignore", "pipe"],
-  });
-  onTestFinished(() => void tracer.kill("SIGKILL"));
+  const tracer = await attachStrace(strace, pid, [`trace=${call}`, `inject=${call}:${rule}`]);
   const closed = new Promise<void>((resolve) => tracer.once("close", () => resolve()));
-  await new Promise<void>((resolve, reject) => {
-    let text = "";
-    tracer.stderr.on("data", (bytes: Buffer) => {
-      text += bytes.toString();
-      if (text.includes(" attached")) resolve();
-    });
-    tracer.once("close", () => reject(new Error(`strace: ${text}`)));
-  });
   return async () => {
     tracer.kill("SIGINT");
     await closed;

@@ -1,4 +1,3 @@
-import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { buildGuestProgram } from "@cpr/guest-programs";
 import { describe, expect, it, onTestFinished } from "vitest";
@@ -6,7 +5,7 @@ import { CprProcess, FileLines } from "../../../tools/cpr-process.ts";
 import { DebianArchiveError } from "../../../tools/debian-archive.ts";
 import { expectOneMoment } from "./one-moment.ts";
 import { type ScratchMachine, scratchMachine } from "./scratch.ts";
-import { findStrace, type Strace } from "./strace.ts";
+import { attachStrace, findStrace, type Strace } from "./strace.ts";
 
 const kernel = buildGuestProgram("pages");
 
@@ -63,20 +62,11 @@ async function killedAt(
   calls: readonly string[],
   command: string,
 ): Promise<string | undefined> {
-  const words = ["-f", "-e", `trace=${calls.join()}`, "-e", `inject=${calls.join()}:signal=SIGKILL:when=${number}`];
-  const tracer = spawn(strace.path, [...words, "-o", "/dev/null", "-p", String(process.pid)], {
-    env: { ...globalThis.process.env, ...strace.environment },
-    stdio: ["ignore", "ignore", "pipe"],
-  });
-  onTestFinished(() => void tracer.kill("SIGKILL"));
-  await new Promise<void>((resolve, reject) => {
-    let text = "";
-    tracer.stderr.on("data", (bytes: Buffer) => {
-      text += bytes.toString();
-      if (text.includes(" attached")) resolve();
-    });
-    tracer.once("close", () => reject(new Error(`strace: ${text}`)));
-  });
+  const names = calls.join();
+  const tracer = await attachStrace(strace, process.pid, [
+    `trace=${names}`,
+    `inject=${names}:signal=SIGKILL:when=${number}`,
+  ]);
   const answer = await process.command(command).catch(() => undefined);
   process.kill("SIGKILL");
   expect((await process.ended).signal).toBe("SIGKILL");

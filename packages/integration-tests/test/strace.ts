@@ -1,5 +1,7 @@
+import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
+import { onTestFinished } from "vitest";
 import { unpackDebianPackage } from "../../../tools/debian-archive.ts";
 import { root } from "../../../tools/workspace.ts";
 
@@ -25,4 +27,23 @@ export async function findStrace(): Promise<Strace> {
     for (const name of ["libunwind8", "strace"]) await unpackDebianPackage(name, folder);
   }
   return { path, environment: { LD_LIBRARY_PATH: join(folder, "usr/lib/x86_64-linux-gnu") } };
+}
+
+/** Traces a process that runs, with rules of strace's own; it is traced when the promise is fulfilled, and until the test ends. */
+export async function attachStrace(strace: Strace, pid: number, rules: readonly string[]): Promise<ChildProcess> {
+  const words = ["-f", ...rules.flatMap((rule) => ["-e", rule]), "-o", "/dev/null", "-p", String(pid)];
+  const tracer = spawn(strace.path, words, {
+    env: { ...process.env, ...strace.environment },
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  onTestFinished(() => void tracer.kill("SIGKILL"));
+  await new Promise<void>((resolve, reject) => {
+    let text = "";
+    tracer.stderr.on("data", (bytes: Buffer) => {
+      text += bytes.toString();
+      if (text.includes(" attached")) resolve();
+    });
+    tracer.once("close", () => reject(new Error(`strace: ${text}`)));
+  });
+  return tracer;
 }

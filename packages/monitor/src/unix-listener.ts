@@ -1,24 +1,8 @@
 import { lstatSync, unlinkSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import type { Duplex } from "node:stream";
+import { systemReason } from "@cpr/core";
 import { monitorErrors } from "./monitor-errors.ts";
-
-/** What the C library says for the error codes that users meet. */
-const reasons: Readonly<Record<string, string>> = {
-  EACCES: "Permission denied",
-  EADDRINUSE: "Address already in use",
-  ECONNREFUSED: "Connection refused",
-  EINVAL: "Invalid argument",
-  ENOENT: "No such file or directory",
-  ENOTDIR: "Not a directory",
-  ENOTSOCK: "Socket operation on non-socket",
-};
-
-/** Why a socket operation failed, as people know it. */
-export function reasonOf(cause: unknown): string {
-  const code = (cause as NodeJS.ErrnoException | undefined)?.code ?? "";
-  return reasons[code] ?? (cause instanceof Error ? cause.message : String(cause));
-}
 
 /** A client that has connected. */
 export interface UnixClient {
@@ -54,7 +38,7 @@ export class UnixListener {
         listener.#close = await listenWithoutDescriptors(path, (stream) => listener.#accept({ stream }));
       }
     } catch (cause) {
-      throw monitorErrors.ERR_CPR_MONITOR_LISTEN({ path, reason: reasonOf(cause) }, { cause });
+      throw monitorErrors.ERR_CPR_MONITOR_LISTEN({ path, reason: systemReason(cause) }, { cause });
     }
     return listener;
   }
@@ -109,7 +93,7 @@ async function removeStale(path: string): Promise<void> {
     unlinkSync(path);
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code !== "ENOENT") {
-      throw monitorErrors.ERR_CPR_MONITOR_LISTEN({ path, reason: reasonOf(cause) }, { cause });
+      throw monitorErrors.ERR_CPR_MONITOR_LISTEN({ path, reason: systemReason(cause) }, { cause });
     }
   }
 }

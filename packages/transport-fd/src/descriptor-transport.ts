@@ -1,11 +1,11 @@
 import { closeSync, constants, fstatSync, readFileSync } from "node:fs";
 import { Socket } from "node:net";
 import type { Duplex } from "node:stream";
-import { getSystemErrorMap } from "node:util";
 import {
   ConnectionSink,
   ConnectionSource,
   descriptorErrors,
+  systemReason,
   type Transport,
   type TransportOptions,
   type TransportSink,
@@ -41,13 +41,7 @@ export class DescriptorTransport implements Transport {
 const broken =
   ({ text: uri }: TransportUri) =>
   (cause: unknown): Error =>
-    descriptorTransportErrors.ERR_CPR_FD_BROKEN({ uri, reason: reasonOf(cause) }, { cause });
-
-function reasonOf(cause: unknown): string {
-  const { errno, message } = cause as NodeJS.ErrnoException;
-  const text = errno === undefined ? undefined : getSystemErrorMap().get(errno)?.[1];
-  return text === undefined ? message : text.charAt(0).toUpperCase() + text.slice(1);
-}
+    descriptorTransportErrors.ERR_CPR_FD_BROKEN({ uri, reason: systemReason(cause) }, { cause });
 
 /** A descriptor that is a name's is closed if it cannot be used; one that was named by its number is left as it is. */
 function open(
@@ -96,7 +90,7 @@ function connectionOf(descriptor: number, uri: string, access: "read" | "write")
       allowHalfOpen: access === "read",
     });
   } catch (cause) {
-    throw descriptorTransportErrors.ERR_CPR_FD_KIND({ uri, reason: reasonOf(cause) }, { cause });
+    throw descriptorTransportErrors.ERR_CPR_FD_KIND({ uri, reason: systemReason(cause) }, { cause });
   }
 }
 

@@ -1,4 +1,4 @@
-import { type CprError, defineError, defineErrors, isCprError } from "@cpr/core";
+import { type CprError, defineError, defineErrors, isCprError, systemReason } from "@cpr/core";
 
 type FileFailure = { readonly uri: string; readonly path: string; readonly reason: string };
 
@@ -44,26 +44,6 @@ export const fileErrors = defineErrors({
   }),
 });
 
-/** What the C library says for the error codes that users meet. */
-const reasons: Readonly<Record<string, string>> = {
-  EACCES: "Permission denied",
-  EFBIG: "File too large",
-  EIO: "Input/output error",
-  EISDIR: "Is a directory",
-  ELOOP: "Too many levels of symbolic links",
-  ENAMETOOLONG: "File name too long",
-  ENODEV: "No such device",
-  ENOENT: "No such file or directory",
-  ENOSPC: "No space left on device",
-  ENOTDIR: "Not a directory",
-  ENXIO: "No such device or address",
-  EPERM: "Operation not permitted",
-  EROFS: "Read-only file system",
-  ETXTBSY: "Text file busy",
-  // EDQUOT, of which libuv does not know the name.
-  "Unknown system error -122": "Disk quota exceeded",
-};
-
 /** One of the functions that make an error about a file. */
 export type FileErrorFactory = typeof fileErrors.ERR_CPR_FILE_OPEN;
 
@@ -72,7 +52,5 @@ export function fileError(factory: FileErrorFactory, uri: string, path: string, 
   if (isCprError(cause)) {
     return cause;
   }
-  const code = (cause as NodeJS.ErrnoException).code ?? "";
-  const reason = reasons[code] ?? (cause instanceof Error ? cause.message : String(cause));
-  return factory({ uri, path, reason }, { cause });
+  return factory({ uri, path, reason: systemReason(cause) }, { cause });
 }

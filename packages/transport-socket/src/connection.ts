@@ -1,8 +1,8 @@
 import { connect, createServer, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
-import { isCprError } from "@cpr/core";
+import { isCprError, systemReason } from "@cpr/core";
 import { DescriptorServer, DescriptorSocket } from "@cpr/native-socket";
-import { reasonOf, socketErrors } from "./errors.ts";
+import { socketErrors } from "./errors.ts";
 import type { SocketAddress } from "./socket-address.ts";
 
 /** Connects to an address. @throws {CprError} ERR_CPR_SOCKET_CONNECT, or that there is no addon for vsock */
@@ -13,7 +13,9 @@ export async function connectTo(uri: string, address: SocketAddress, signal: Abo
       : await connectByNode(address, signal);
   } catch (cause) {
     signal?.throwIfAborted();
-    throw isCprError(cause) ? cause : socketErrors.ERR_CPR_SOCKET_CONNECT({ uri, reason: reasonOf(cause) }, { cause });
+    throw isCprError(cause)
+      ? cause
+      : socketErrors.ERR_CPR_SOCKET_CONNECT({ uri, reason: systemReason(cause) }, { cause });
   }
 }
 
@@ -23,7 +25,9 @@ export async function acceptAt(uri: string, address: SocketAddress, signal: Abor
     return await (address.family === "vsock" ? acceptVsock(address, signal) : acceptByNode(address, signal));
   } catch (cause) {
     signal?.throwIfAborted();
-    throw isCprError(cause) ? cause : socketErrors.ERR_CPR_SOCKET_LISTEN({ uri, reason: reasonOf(cause) }, { cause });
+    throw isCprError(cause)
+      ? cause
+      : socketErrors.ERR_CPR_SOCKET_LISTEN({ uri, reason: systemReason(cause) }, { cause });
   }
 }
 

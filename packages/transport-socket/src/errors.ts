@@ -26,27 +26,3 @@ export const socketErrors = defineErrors({
     message: ({ uri, reason }) => `The connection to '${uri}' broke: ${reason}`,
   }),
 });
-
-/** What the C library says for the error codes that users meet. */
-const reasons: Readonly<Record<string, string>> = {
-  EACCES: "Permission denied",
-  EAFNOSUPPORT: "Address family not supported by protocol",
-  EADDRINUSE: "Address already in use",
-  EADDRNOTAVAIL: "Cannot assign requested address",
-  ECONNREFUSED: "Connection refused",
-  ECONNRESET: "Connection reset by peer",
-  EHOSTUNREACH: "No route to host",
-  EINVAL: "Invalid argument",
-  ENETUNREACH: "Network is unreachable",
-  ENODEV: "No such device",
-  ENOENT: "No such file or directory",
-  ENOTFOUND: "Name or service not known",
-  EPIPE: "Broken pipe",
-  ETIMEDOUT: "Connection timed out",
-};
-
-/** Why a socket operation failed, as people know it. */
-export function reasonOf(cause: unknown): string {
-  const code = (cause as NodeJS.ErrnoException | undefined)?.code ?? "";
-  return reasons[code] ?? (cause instanceof Error ? cause.message : String(cause));
-}

@@ -2,13 +2,14 @@ import {
   type Abortable,
   ConnectionSink,
   ConnectionSource,
+  systemReason,
   type Transport,
   type TransportSink,
   type TransportSource,
   type TransportUri,
 } from "@cpr/core";
 import { injectable } from "@cpr/core/di";
-import { reasonOf, socketErrors } from "./errors.ts";
+import { socketErrors } from "./errors.ts";
 import { parseTcpAddress, parseUnixAddress, parseVsockAddress, type SocketAddress } from "./socket-address.ts";
 
 /** Sockets join two live processes: nothing comes to rest. */
@@ -17,7 +18,7 @@ const supports = { stores: false, seekable: false, parallel: false, passesDescri
 const broken =
   (uri: string) =>
   (cause: unknown): Error =>
-    socketErrors.ERR_CPR_SOCKET_BROKEN({ uri, reason: reasonOf(cause) }, { cause });
+    socketErrors.ERR_CPR_SOCKET_BROKEN({ uri, reason: systemReason(cause) }, { cause });
 
 async function openSink(uri: TransportUri, address: SocketAddress, { signal }: Abortable): Promise<TransportSink> {
   signal?.throwIfAborted();

@@ -1,9 +1,8 @@
 import { connect } from "node:net";
 import type { Duplex } from "node:stream";
-import { CprError, type ErrorCategory } from "@cpr/core";
+import { CprError, type ErrorCategory, systemReason } from "@cpr/core";
 import type { DescriptorSocket } from "@cpr/native-socket";
 import { monitorErrors } from "../monitor-errors.ts";
-import { reasonOf } from "../unix-listener.ts";
 import type { VersionInformation } from "../version.ts";
 import { JsonScanner } from "./json-scanner.ts";
 import type { QmpEvent } from "./qmp-events.ts";
@@ -84,7 +83,7 @@ export class QmpClient implements AsyncDisposable {
    */
   static async connect(path: string, listener?: (event: QmpEvent) => void): Promise<QmpClient> {
     const socket = await connectTo(path).catch((cause) => {
-      throw monitorErrors.ERR_CPR_QMP_CONNECT({ path, reason: reasonOf(cause) }, { cause });
+      throw monitorErrors.ERR_CPR_QMP_CONNECT({ path, reason: systemReason(cause) }, { cause });
     });
     const client = new QmpClient(path, socket);
     if (listener !== undefined) {
