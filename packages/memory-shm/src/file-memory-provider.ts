@@ -64,7 +64,7 @@ export class FileMemoryProvider implements MemoryProvider {
       supports: {
         shared: share,
         survivesProcessExit: share && file.named,
-        survivesReboot: share && file.named && !file.fileSystem.volatile,
+        survivesReboot: share && file.named && file.fileSystem.survivesReboot,
       },
       location: file.location,
       identity: share && file.named ? file.identity : undefined,
@@ -75,7 +75,7 @@ export class FileMemoryProvider implements MemoryProvider {
       synchronous: share && pmem,
       prealloc,
       alignment: Math.max(align ?? 1, file.fileSystem.hugePageSize ?? 1),
-      durability: file.fileSystem.volatile ? "none" : "file",
+      durability: file.fileSystem.survivesReboot ? "file" : "none",
     });
   }
 }

@@ -12,19 +12,10 @@ import {
   unlinkSync,
   writeFileSync,
 } from "node:fs";
-import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { migrationErrors } from "../errors/migration-errors.ts";
 import type { MemoryObjectOptions } from "../memory-provider.ts";
-
-/**
- * Where the marks of RAM on devices are: `CPR_STATE_DIRECTORY`, or `/var/lib/cpr` for root and the folder `cpr` in
- * `XDG_STATE_HOME` (`~/.local/state`) for others.
- */
-function stateFolder(): string {
-  const { CPR_STATE_DIRECTORY: given, XDG_STATE_HOME: home = join(homedir(), ".local", "state") } = process.env;
-  return given ?? (process.getuid?.() === 0 ? "/var/lib/cpr" : join(home, "cpr"));
-}
+import { stateFolder } from "../state-folder.ts";
 
 /** A new generation: 32 hexadecimal digits that no other checkpoint has. */
 export function newGeneration(): string {
