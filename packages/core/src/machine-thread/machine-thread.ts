@@ -37,7 +37,7 @@ export class MachineThread implements MachineControl {
     this.#worker.on("error", (error) => this.#fail(error));
     this.#exited = new Promise((resolve) => {
       this.#worker.on("exit", () => {
-        this.#fail(new Error("it ended by itself"));
+        this.#fail(new Error(this.#closing === undefined ? "it ended by itself" : "it was ended"));
         resolve();
       });
     });
