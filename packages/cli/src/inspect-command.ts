@@ -1,13 +1,13 @@
 import {
   type CheckpointInspection,
   type DescribedValue,
+  formatBytes,
   type InspectedSection,
   inspectCheckpoint,
   Kernel,
 } from "@cpr/core";
 import { Command } from "commander";
 import { absoluteUri } from "./absolute-uri.ts";
-import { formatBytes } from "./amounts.ts";
 import { cliErrors } from "./cli-errors.ts";
 import { installedPlugins } from "./installed-plugins.ts";
 import { collect } from "./option-values.ts";

@@ -1,7 +1,6 @@
-import { CprError, type MigrationForecast } from "@cpr/core";
+import { CprError, formatBytes, type MigrationForecast } from "@cpr/core";
 import { Command } from "commander";
 import { absoluteUri } from "./absolute-uri.ts";
-import { formatBytes } from "./amounts.ts";
 import { followMigration, type MigrationAnswer } from "./followed-migration.ts";
 import {
   applySettings,

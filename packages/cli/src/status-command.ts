@@ -1,6 +1,5 @@
-import { describeRunState, type RunState } from "@cpr/core";
+import { describeRunState, formatBytes, type RunState } from "@cpr/core";
 import { Command } from "commander";
-import { formatBytes } from "./amounts.ts";
 import type { MigrationAnswer } from "./followed-migration.ts";
 import { connectToVm, withVm } from "./vm-connection.ts";
 

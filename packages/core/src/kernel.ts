@@ -14,6 +14,7 @@ export const extensionPointNames = [
   "device-model",
   "machine",
   "monitor-command",
+  "host-check",
 ] as const satisfies readonly ExtensionPointName[];
 
 /** Something that a plugin says it provides. */
@@ -224,6 +225,8 @@ function missing(point: ExtensionPointName, name: string, known: readonly string
       return pluginErrors.ERR_CPR_NO_MEMORY_PROVIDER({ name, known });
     case "monitor-command":
       return pluginErrors.ERR_CPR_NO_MONITOR_COMMAND({ name, known });
+    case "host-check":
+      return pluginErrors.ERR_CPR_NO_HOST_CHECK({ name, known });
   }
 }
 

@@ -20,7 +20,8 @@ export type ExtensionPointName =
   | "migration-blocker"
   | "device-model"
   | "machine"
-  | "monitor-command";
+  | "monitor-command"
+  | "host-check";
 
 /** A class whose constructor parameters each carry `@inject(Token)`. */
 // biome-ignore lint/suspicious/noExplicitAny: constructor parameters are the container's affair

@@ -5,6 +5,7 @@
  * @packageDocumentation
  */
 export * from "./fakes/fake-device-context.ts";
+export * from "./fakes/fake-host.ts";
 export * from "./fakes/fake-virtual-machine.ts";
 export * from "./fakes/manual-clock.ts";
 export * from "./fakes/manual-interrupts.ts";

@@ -104,4 +104,10 @@ export const pluginErrors = defineErrors({
     when: "No plugin provides the monitor command.",
     message: ({ name }) => `The command ${name} has not been found`,
   }),
+  ERR_CPR_NO_HOST_CHECK: defineError<MissingProvider>({
+    category: "input",
+    when: "No plugin provides the host check of that name.",
+    message: ({ name }) => `There is no host check '${name}'`,
+    hint: (details) => known("a host check", details.known),
+  }),
 });
