@@ -1,18 +1,16 @@
 import { inspectConfiguration, isCprError, Kernel, type StreamConfiguration, Transport } from "@cpr/core";
-import type { QmpClient } from "@cpr/monitor";
+import {
+  type MigrationProgress,
+  type MigrationSettings,
+  type QmpClient,
+  readMigrationSettings,
+  writeMigrationSettings,
+} from "@cpr/monitor";
 import { Command } from "commander";
 import { absoluteUri } from "./absolute-uri.ts";
-import { followMigration, type MigrationAnswer } from "./followed-migration.ts";
+import { followMigration } from "./followed-migration.ts";
 import { installedPlugins } from "./installed-plugins.ts";
-import {
-  applySettings,
-  type MigrationOptions,
-  readSettings,
-  restoreSettings,
-  type Settings,
-  settingsOf,
-  withMigrationOptions,
-} from "./migration-options.ts";
+import { applySettings, type MigrationOptions, settingsOf, withMigrationOptions } from "./migration-options.ts";
 import { connectToVm, withVm } from "./vm-connection.ts";
 
 interface LoadOptions extends MigrationOptions {
@@ -52,8 +50,8 @@ async function load(vm: string, place: string, options: LoadOptions): Promise<vo
   await using client = await connectToVm(vm);
   // A client's commands are carried out one after the other, and the load is the longest of them.
   await using observer = await connectToVm(vm);
-  const before = await readSettings(client);
-  let result: MigrationAnswer;
+  const before = await readMigrationSettings(client);
+  let result: MigrationProgress;
   try {
     await applySettings(client, await settingsFor(uri, options), options.set);
     const loading = client.execute("migrate-incoming", { uri, "exit-on-error": false });
@@ -71,8 +69,8 @@ async function load(vm: string, place: string, options: LoadOptions): Promise<vo
 }
 
 /** Gives a VM that was not loaded its settings back, and says that it waits. */
-async function tellWaiting(client: QmpClient, before: Settings): Promise<void> {
-  await restoreSettings(client, before);
+async function tellWaiting(client: QmpClient, before: MigrationSettings): Promise<void> {
+  await writeMigrationSettings(client, before);
   const { status } = (await client.execute("query-status")) as { status: string };
   if (status === "inmigrate") {
     process.stderr.write("The VM waits as before, and can be told to load again.\n");
@@ -80,7 +78,7 @@ async function tellWaiting(client: QmpClient, before: Settings): Promise<void> {
 }
 
 /** What is set for a load: what the checkpoint needs if that can be read, and otherwise what the options say. */
-async function settingsFor(uri: string, options: LoadOptions): Promise<Settings> {
+async function settingsFor(uri: string, options: LoadOptions): Promise<MigrationSettings> {
   const stored = await storedConfiguration(uri);
   const needs = (name: string): boolean => stored?.capabilities.includes(name) === true;
   const { capabilities, parameters } = settingsOf(options, options.ramInPlace === true || needs("x-ignore-shared"));

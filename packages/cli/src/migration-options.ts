@@ -1,4 +1,4 @@
-import type { QmpClient } from "@cpr/monitor";
+import { type MigrationSettings, type QmpClient, writeMigrationSettings } from "@cpr/monitor";
 import type { Command } from "commander";
 import { cliErrors } from "./cli-errors.ts";
 import { collect } from "./option-values.ts";
@@ -10,12 +10,6 @@ export interface MigrationOptions {
   readonly multifd?: string;
   readonly directIo?: true;
   readonly set: readonly string[];
-}
-
-/** The settings of a VM's migrations, as QMP has them. */
-export interface Settings {
-  readonly capabilities: readonly { readonly capability: string; readonly state: boolean }[];
-  readonly parameters: Readonly<Record<string, unknown>>;
 }
 
 export function withMigrationOptions(command: Command): Command {
@@ -33,7 +27,10 @@ export function withMigrationOptions(command: Command): Command {
 }
 
 /** What the options mean, apart from `--set`. */
-export function settingsOf({ mode, mappedRam, multifd, directIo }: MigrationOptions, keepRam: boolean): Settings {
+export function settingsOf(
+  { mode, mappedRam, multifd, directIo }: MigrationOptions,
+  keepRam: boolean,
+): MigrationSettings {
   if (multifd !== undefined && !/^[1-9]\d*$/.test(multifd)) {
     throw cliErrors.ERR_CPR_OPTION_VALUE({ option: "-multifd", value: multifd, expected: "a number of threads" });
   }
@@ -51,21 +48,13 @@ export function settingsOf({ mode, mappedRam, multifd, directIo }: MigrationOpti
   };
 }
 
-/** The settings as they are now. */
-export async function readSettings(client: QmpClient): Promise<Settings> {
-  const capabilities = (await client.execute("query-migrate-capabilities")) as Settings["capabilities"];
-  const parameters = (await client.execute("query-migrate-parameters")) as Settings["parameters"];
-  return { capabilities, parameters };
-}
-
 /** Sets capabilities and parameters, and what `--set` says as a person would. */
 export async function applySettings(
   client: QmpClient,
-  { capabilities, parameters }: Settings,
+  settings: MigrationSettings,
   set: readonly string[] = [],
 ): Promise<void> {
-  await client.execute("migrate-set-capabilities", { capabilities });
-  await client.execute("migrate-set-parameters", parameters);
+  await writeMigrationSettings(client, settings);
   for (const text of set) {
     const [, name, value] = /^([^=]+)=(.*)$/.exec(text) ?? [];
     if (name === undefined) {
@@ -77,10 +66,4 @@ export async function applySettings(
       throw cliErrors.ERR_CPR_SETTING({ name, reason: answer.replace(/^Error: /, "") });
     }
   }
-}
-
-/** Gives a VM the settings again that it had. Those that this program does not have are as they were. */
-export async function restoreSettings(client: QmpClient, { capabilities, parameters }: Settings): Promise<void> {
-  await client.execute("migrate-set-capabilities", { capabilities });
-  await client.execute("migrate-set-parameters", parameters);
 }

@@ -1,15 +1,9 @@
 import { CprError, formatBytes, type MigrationForecast } from "@cpr/core";
+import { type MigrationProgress, readMigrationSettings, writeMigrationSettings } from "@cpr/monitor";
 import { Command } from "commander";
 import { absoluteUri } from "./absolute-uri.ts";
-import { followMigration, type MigrationAnswer } from "./followed-migration.ts";
-import {
-  applySettings,
-  type MigrationOptions,
-  readSettings,
-  restoreSettings,
-  settingsOf,
-  withMigrationOptions,
-} from "./migration-options.ts";
+import { followMigration } from "./followed-migration.ts";
+import { applySettings, type MigrationOptions, settingsOf, withMigrationOptions } from "./migration-options.ts";
 import { connectToVm, withVm } from "./vm-connection.ts";
 
 interface SaveOptions extends MigrationOptions {
@@ -57,14 +51,14 @@ async function save(vm: string, place: string, options: SaveOptions): Promise<vo
   const uri = absoluteUri(place);
   const { set, bandwidth, dryRun, quit, quiet, json, copyRam } = options;
   await using client = await connectToVm(vm);
-  const before = await readSettings(client);
+  const before = await readMigrationSettings(client);
   const settings = [...set, ...(bandwidth === undefined ? [] : [`max-bandwidth=${bandwidth}`])];
   let plan: MigrationForecast;
   try {
     await applySettings(client, settingsOf(options, copyRam !== true), settings);
     plan = (await client.execute("x-query-migrate-plan", { uri })) as MigrationForecast;
   } catch (error) {
-    await restoreSettings(client, before);
+    await writeMigrationSettings(client, before);
     throw error;
   }
   if (quiet !== true && json !== true) {
@@ -72,7 +66,7 @@ async function save(vm: string, place: string, options: SaveOptions): Promise<vo
   }
   const [refusal] = plan.refusals;
   if (refusal !== undefined || dryRun === true) {
-    await restoreSettings(client, before);
+    await writeMigrationSettings(client, before);
     if (json === true) {
       process.stdout.write(`${JSON.stringify({ plan }, undefined, 2)}\n`);
     }
@@ -82,14 +76,14 @@ async function save(vm: string, place: string, options: SaveOptions): Promise<vo
     }
     return;
   }
-  let result: MigrationAnswer;
+  let result: MigrationProgress;
   try {
     await client.execute("migrate", { uri });
     const output = quiet === true ? undefined : process.stderr;
     result = await followMigration(client, { output, expected: plan.copied });
   } catch (error) {
     // Why it failed says more than that the VM, which may have ended, did not get its settings back.
-    await restoreSettings(client, before).catch(() => {});
+    await writeMigrationSettings(client, before).catch(() => {});
     throw error;
   }
   if (quit === true) {
@@ -124,7 +118,7 @@ function abilitiesOf({ stores, seekable, parallel }: NonNullable<MigrationForeca
   ].join(", ");
 }
 
-function resultOf(uri: string, { ram, downtime, "total-time": total }: MigrationAnswer): string {
+function resultOf(uri: string, { ram, downtime, "total-time": total }: MigrationProgress): string {
   const { transferred = 0, "x-in-place": inPlace = 0 } = ram ?? {};
   const times = `${total ?? 0} ms, of which the guest stood still ${downtime ?? 0} ms`;
   return `Saved to ${uri} in ${times}: ${formatBytes(transferred)} of RAM copied, ${formatBytes(inPlace)} left in place.`;

@@ -1,6 +1,6 @@
 import { describeRunState, formatBytes, type RunState } from "@cpr/core";
+import type { MigrationProgress } from "@cpr/monitor";
 import { Command } from "commander";
-import type { MigrationAnswer } from "./followed-migration.ts";
 import { connectToVm, withVm } from "./vm-connection.ts";
 
 /** What `cpr status --json` prints: answers of QMP, unchanged. */
@@ -11,7 +11,7 @@ interface VmStatus {
   readonly status: RunState;
   readonly memory: readonly { readonly id?: string; readonly size: number; readonly "x-location"?: string }[];
   readonly processors: number;
-  readonly migration: MigrationAnswer;
+  readonly migration: MigrationProgress;
 }
 
 /** Describes `cpr status`. */
@@ -35,7 +35,7 @@ async function queryStatus(vm: string): Promise<VmStatus> {
   const { running, status } = await ask<Pick<VmStatus, "running" | "status">>("query-status");
   const memory = await ask<VmStatus["memory"]>("query-memdev");
   const processors = (await ask<readonly unknown[]>("query-cpus-fast")).length;
-  const migration = await ask<MigrationAnswer>("query-migrate");
+  const migration = await ask<MigrationProgress>("query-migrate");
   return { name, uuid: UUID, running, status, memory, processors, migration };
 }
 

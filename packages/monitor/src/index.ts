@@ -9,6 +9,13 @@ export { LineHistory } from "./line-history.ts";
 export { monitorErrors } from "./monitor-errors.ts";
 export { type LineMonitor, MonitorSession, type SessionStreams } from "./monitor-session.ts";
 export { type ProgressAmount, ProgressBar } from "./progress-bar.ts";
+export {
+  awaitMigration,
+  type MigrationProgress,
+  type MigrationSettings,
+  readMigrationSettings,
+  writeMigrationSettings,
+} from "./qmp/migration-client.ts";
 export { QmpClient } from "./qmp/qmp-client.ts";
 export type { QmpEvent } from "./qmp/qmp-events.ts";
 export { QmpServer } from "./qmp/qmp-server.ts";
