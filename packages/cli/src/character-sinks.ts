@@ -30,8 +30,20 @@ export function parseSerial(text: string): SerialTarget {
   });
 }
 
+/** Opens what takes the output of a serial port. */
+export function openSink(target: SerialTarget): CharacterSink {
+  switch (target.kind) {
+    case "file":
+      return fileSink(target.path);
+    case "stdio":
+      return { write: (bytes) => process.stdout.write(bytes) };
+    case "null":
+      return nullSink;
+  }
+}
+
 /** Appends guest output to a file that is emptied first, as QEMU's file chardev does. */
-export function fileSink(path: string): CharacterSink {
+function fileSink(path: string): CharacterSink {
   let descriptor: number;
   try {
     descriptor = openSync(path, "w", 0o644);

@@ -1,6 +1,6 @@
 import { type CharacterSink, parseMemoryObject, parseMemorySize, type VirtualMachineConfiguration } from "@cpr/core";
 import { addedDescriptors } from "./added-descriptors.ts";
-import { fileSink, nullSink, parseSerial, type SerialTarget } from "./character-sinks.ts";
+import { parseSerial, type SerialTarget } from "./character-sinks.ts";
 import { cliErrors } from "./cli-errors.ts";
 import { type MonitorDevice, parseMonitorDevice } from "./monitor-device.ts";
 import type { RunOptions } from "./run-options.ts";
@@ -31,12 +31,12 @@ export interface RunPlan {
 }
 
 /**
- * Turns options into what a VM is made from. Files for output are opened; nothing else of the host is touched.
+ * Turns options into what a VM is made from. Nothing of the host is touched, but for what `openSink` does.
  *
- * @param consoleSink takes the output of the serial port that is connected to standard output.
+ * @param openSink opens what takes the output of a serial port.
  * @throws {CprError} ERR_CPR_OPTION_VALUE and the errors of memory objects
  */
-export function planRun(options: RunOptions, consoleSink: CharacterSink): RunPlan {
+export function planRun(options: RunOptions, openSink: (target: SerialTarget) => CharacterSink): RunPlan {
   refuseInstructionCounting(options.icount);
   const monitor = options.monitor === undefined ? undefined : parseMonitorDevice("monitor", options.monitor);
   const qmp = options.qmp.map((text) => parseMonitorDevice("qmp", text));
@@ -51,12 +51,7 @@ export function planRun(options: RunOptions, consoleSink: CharacterSink): RunPla
       expected: "standard input and output only once; the monitor or another serial port has them already",
     });
   }
-  const characterDevices = new Map(
-    serial.map((target, index) => [
-      `serial${index}`,
-      target.kind === "file" ? fileSink(target.path) : target.kind === "stdio" ? consoleSink : nullSink,
-    ]),
-  );
+  const characterDevices = new Map(serial.map((target, index) => [`serial${index}`, openSink(target)]));
   const consoleIndex = serial.findIndex(({ kind }) => kind === "stdio");
   const shared = serial.some((target) => target.kind === "stdio" && target.withMonitor);
   const { type, properties } = parseMachine(options.machine);

@@ -1,14 +1,14 @@
 import { constants } from "node:os";
 import type { Worker } from "node:worker_threads";
-import { type CharacterSink, createVirtualMachine, Kernel, MonitorCommand, type VirtualMachine } from "@cpr/core";
+import { createVirtualMachine, Kernel, MonitorCommand, type VirtualMachine } from "@cpr/core";
+import { openSink } from "./character-sinks.ts";
 import { planRun } from "./configuration.ts";
 import { installedPlugins } from "./installed-plugins.ts";
 import type { RunOptions } from "./run-options.ts";
 
 /** `cpr run`. Fulfilled with the exit status when the VM has ended. */
 export async function run(options: RunOptions, thread?: Worker): Promise<number> {
-  const consoleSink: CharacterSink = { write: (bytes) => process.stdout.write(bytes) };
-  const { configuration, streams, sockets: wanted } = planRun(options, consoleSink);
+  const { configuration, streams, sockets: wanted } = planRun(options, openSink);
   await using kernel = new Kernel(installedPlugins(options.plugin));
   let monitor: ReturnType<typeof loadMonitor> | undefined;
   // Not needed by most, and the start should be short.

@@ -10,6 +10,7 @@ export * from "./clock.ts";
 export * from "./descriptor-registry.ts";
 export * from "./device.ts";
 export * from "./discovery.ts";
+export * from "./durable-file.ts";
 export * from "./errors/descriptor-errors.ts";
 export * from "./errors/machine-errors.ts";
 export * from "./errors/memory-errors.ts";

@@ -1,18 +1,6 @@
-import {
-  type BigIntStats,
-  closeSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  realpathSync,
-  renameSync,
-  rmSync,
-  statSync,
-  unlinkSync,
-  writeFileSync,
-} from "node:fs";
+import { type BigIntStats, mkdirSync, readFileSync, realpathSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { removeFile, replaceFile } from "../durable-file.ts";
 import { migrationErrors } from "../errors/migration-errors.ts";
 import type { MemoryObjectOptions } from "../memory-provider.ts";
 import { stateFolder } from "../state-folder.ts";
@@ -89,18 +77,13 @@ export class GenerationMark {
       // What is left in a file that has no name any more is gone with the process.
       throw migrationErrors.ERR_CPR_RAM_FILE_LOST({ id: this.#id, path: this.#file });
     }
-    // Beside its place, then renamed: a full disk must not destroy the mark of an older checkpoint.
-    const temporary = `${this.#path}.${process.pid}.tmp`;
     try {
       if (this.#ownFolder) {
         mkdirSync(dirname(this.#path), { recursive: true });
       }
       const text = generations.map((generation) => `cpr generation ${generation}\n`).join("");
-      writeFileSync(temporary, `${text}${this.#look() ?? ""}`, { mode: 0o600, flush: true });
-      renameSync(temporary, this.#path);
-      this.#syncFolder();
+      replaceFile(this.#path, `${text}${this.#look() ?? ""}`);
     } catch (error) {
-      removeQuietly(temporary);
       throw this.#failure(error);
     }
   }
@@ -113,12 +96,9 @@ export class GenerationMark {
    */
   remove(): void {
     try {
-      unlinkSync(this.#path);
-      this.#syncFolder();
+      removeFile(this.#path);
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "ENOENT") {
-        throw this.#failure(error);
-      }
+      throw this.#failure(error);
     }
   }
 
@@ -132,30 +112,8 @@ export class GenerationMark {
     return found === undefined ? undefined : `cpr file size=${found.size} written=${found.mtimeNs}\n`;
   }
 
-  #syncFolder(): void {
-    const folder = openSync(dirname(this.#path), "r");
-    try {
-      fsyncSync(folder);
-    } catch (error) {
-      // Some file systems have nothing to sync of a folder.
-      if (!["EINVAL", "ENOTSUP"].includes((error as NodeJS.ErrnoException).code ?? "")) {
-        throw error;
-      }
-    } finally {
-      closeSync(folder);
-    }
-  }
-
   #failure(cause: unknown): Error {
     const reason = cause instanceof Error ? cause.message : String(cause);
     return migrationErrors.ERR_CPR_BINDING_WRITE({ id: this.#id, path: this.#path, reason }, { cause });
-  }
-}
-
-function removeQuietly(path: string): void {
-  try {
-    rmSync(path, { force: true });
-  } catch {
-    // Why it was to be removed says more.
   }
 }
