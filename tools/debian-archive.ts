@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { cachedFolder } from "./cached-folder.ts";
 import { root } from "./workspace.ts";
 
 const run = promisify(execFile);
@@ -104,23 +105,37 @@ async function privateLists({ backports, source = false }: PrivateLists): Promis
   return options;
 }
 
-/** Runs `attempt` with the system's package lists, and if that fails with fresh ones of our own. */
-async function withLists<T>(what: string, attempt: (options: readonly string[]) => Promise<T>): Promise<T> {
-  try {
-    return await attempt([]);
-  } catch {
-    // The lists may be missing, or older than the archive; fresh ones decide.
+/** Where packages are to come from. */
+export interface PackageSource {
+  /** Take them from `<release>-backports`, with the mirrors and keys that the system has configured. */
+  readonly backports?: boolean;
+}
+
+/** Runs `attempt` with the system's package lists, and if that fails, or for backports, with fresh ones of our own. */
+async function withLists<T>(
+  what: string,
+  { backports = false }: PackageSource,
+  attempt: (options: readonly string[]) => Promise<T>,
+): Promise<T> {
+  if (!backports) {
+    try {
+      return await attempt([]);
+    } catch {
+      // The lists may be missing, or older than the archive; fresh ones decide.
+    }
   }
   try {
-    return await attempt(await privateLists({ backports: false }));
+    const release = backports ? ["-t", `${await releaseName()}-backports`] : [];
+    return await attempt([...(await privateLists({ backports })), ...release]);
   } catch (cause) {
-    throw new DebianArchiveError(`No Debian archive could be reached to fetch ${what}.`, { cause });
+    const archive = backports ? "Debian archive with backports" : "Debian archive";
+    throw new DebianArchiveError(`No ${archive} could be reached to fetch ${what}.`, { cause });
   }
 }
 
 /** The first package that `name` depends on and whose name matches `pattern`, as the metapackages for kernels do. */
-export const dependencyOf = (name: string, pattern: RegExp): Promise<string> =>
-  withLists(name, async (options) => {
+export const dependencyOf = (name: string, pattern: RegExp, source: PackageSource = {}): Promise<string> =>
+  withLists(name, source, async (options) => {
     const output = await apt("apt-cache", options, ["depends", "--important", name]);
     const found = [...output.matchAll(/Depends: (\S+)/g)]
       .map((match) => match[1] ?? "")
@@ -129,23 +144,53 @@ export const dependencyOf = (name: string, pattern: RegExp): Promise<string> =>
     return found;
   });
 
+/** What {@link unpackDebianPackages} may be told. */
+export interface UnpackOptions extends PackageSource {
+  /** All that the packages depend on as well, whatever is installed here. */
+  readonly dependencies?: boolean;
+}
+
 /**
- * Downloads a package and unpacks it into `folder`, which must exist. Nothing is installed; root is not needed.
+ * Downloads packages and unpacks them into `folder`, which must exist. Nothing is installed; root is not needed.
  *
- * @throws {DebianArchiveError} when no archive has it or none can be reached
+ * @throws {DebianArchiveError} when no archive has them or none can be reached
  */
-export async function unpackDebianPackage(name: string, folder: string): Promise<void> {
+export async function unpackDebianPackages(
+  names: readonly string[],
+  folder: string,
+  { dependencies = false, ...source }: UnpackOptions = {},
+): Promise<void> {
   await mkdir(cache, { recursive: true });
   const downloads = await mkdtemp(join(cache, "download-"));
   try {
-    await withLists(name, (options) => apt("apt-get", options, ["download", name], downloads));
-    const [file] = (await readdir(downloads)).filter((each) => each.endsWith(".deb"));
-    if (file === undefined) throw new DebianArchiveError(`apt-get download ${name} left no package behind.`);
-    await run("dpkg", ["-x", join(downloads, file), folder]);
+    // Where nothing is installed, to install something takes all that it depends on.
+    const nothing = join(downloads, "status");
+    await writeFile(nothing, "");
+    await mkdir(join(downloads, "partial"));
+    const apart = ["Debug::NoLocking=1", `Dir::State::status=${nothing}`, `Dir::Cache::archives=${downloads}`];
+    const command = dependencies
+      ? [...apart.flatMap((each) => ["-o", each]), "install", "-y", "--download-only", "--no-install-recommends"]
+      : ["download"];
+    await withLists(names.join(", "), source, (options) => apt("apt-get", options, [...command, ...names], downloads));
+    const files = (await readdir(downloads)).filter((each) => each.endsWith(".deb"));
+    if (files.length < names.length)
+      throw new DebianArchiveError(`apt-get left no package behind: ${names.join(", ")}`);
+    for (const file of files) await run("dpkg", ["-x", join(downloads, file), folder]);
   } finally {
     await rm(downloads, { recursive: true, force: true });
   }
 }
+
+/**
+ * A folder of the cache with packages unpacked in it, fetched the first time.
+ *
+ * @throws {DebianArchiveError} the first time, when no archive has them or none can be reached
+ */
+export const cachedDebianPackages = (
+  folder: string,
+  names: readonly string[],
+  options?: UnpackOptions,
+): Promise<string> => cachedFolder(folder, (temporary) => unpackDebianPackages(names, temporary, options));
 
 /**
  * Downloads the upstream tarball of a source package into `folder`, the newest that the archive has, backports included.
@@ -162,9 +207,7 @@ export async function downloadDebianSource(name: string, folder: string): Promis
 }
 
 /** What {@link ensureDebianPackages} may be told. */
-export interface EnsureOptions {
-  /** Take the packages from `<release>-backports`, with the mirrors and keys that the system has configured. */
-  readonly backports?: boolean;
+export interface EnsureOptions extends PackageSource {
   /** Programs that are there when the packages are: nothing is done when all are found, whatever installed them. */
   readonly unless?: () => boolean | Promise<boolean>;
 }
@@ -175,22 +218,15 @@ export interface EnsureOptions {
  * @throws {DebianArchiveError} when they are missing and cannot be installed: no root, or no archive
  */
 export async function ensureDebianPackages(names: readonly string[], options: EnsureOptions = {}): Promise<void> {
-  const { backports = false } = options;
   const isThere = options.unless ?? (() => areInstalled(names));
   if (await isThere()) return;
-  const command = `apt-get install --no-install-recommends ${backports ? "-t <release>-backports " : ""}${names.join(" ")}`;
+  const release = options.backports ? "-t <release>-backports " : "";
+  const command = `apt-get install --no-install-recommends ${release}${names.join(" ")}`;
   if (!isRoot) throw new DebianArchiveError(`Missing: ${names.join(", ")}. As root: ${command}`);
-  const install = async (lists: readonly string[]): Promise<void> => {
-    const release = backports ? ["-t", `${await releaseName()}-backports`] : [];
-    await apt("apt-get", lists, ["install", "-y", "--no-install-recommends", ...release, ...names]);
+  await withLists(names.join(", "), options, async (lists) => {
+    await apt("apt-get", lists, ["install", "-y", "--no-install-recommends", ...names]);
     if (!(await isThere())) throw new Error(`${names.join(", ")}: installed, but not what was wanted`);
-  };
-  if (!backports) return withLists(names.join(", "), install);
-  try {
-    await install(await privateLists({ backports }));
-  } catch (cause) {
-    throw new DebianArchiveError(`${names.join(", ")} could not be installed from the backports.`, { cause });
-  }
+  });
 }
 
 async function areInstalled(names: readonly string[]): Promise<boolean> {

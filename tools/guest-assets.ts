@@ -1,18 +1,13 @@
 import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
-import { join } from "node:path";
-import { dependencyOf, unpackDebianPackage } from "./debian-archive.ts";
+import { mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { unpackDebianPackages } from "./debian-archive.ts";
+import { belowUsr, type DebianKernel, debianKernel } from "./debian-kernel.ts";
 import { type InitramfsEntry, initramfs } from "./initramfs.ts";
 import { root } from "./workspace.ts";
 
 /** A stock Debian kernel and a userland for it, unpacked into the cache; nothing of it is installed. */
-export interface GuestAssets {
-  /** The kernel's release, as its `uname -r` says. */
-  readonly kernelVersion: string;
-  /** The path of the kernel, a bzImage. */
-  readonly kernel: string;
-  /** The folder of the kernel's modules (`lib/modules/<release>`). */
-  readonly modules: string;
+export interface GuestAssets extends DebianKernel {
   /** The path of a statically linked busybox. */
   readonly busybox: string;
   /** The path of the counting initramfs: {@link countingInit} and busybox, uncompressed. */
@@ -93,14 +88,12 @@ export function busyboxInitramfs(busybox: Uint8Array, init: string, more: readon
  * @throws {DebianArchiveError} the first time, when no archive can be reached
  */
 export async function guestAssets(log: (message: string) => void = () => {}): Promise<GuestAssets> {
-  const cache = join(root, ".cache", "guest");
-  await mkdir(cache, { recursive: true });
-  const cached = (await readdir(cache)).filter((name) => /^\d+\..*-amd64$/.test(name)).sort();
-  const version = cached.at(-1) ?? (await fetchAssets(cache, log));
-  const folder = join(cache, version);
+  const kernel = await debianKernel(join(root, ".cache", "guest"), log);
+  const folder = dirname(kernel.kernel);
+  const busybox = join(folder, "busybox");
+  if (!existsSync(busybox)) await fetchBusybox(busybox, log);
 
   // Made anew when the script or the list of applets has changed; renamed, so that a guest that starts meanwhile reads one whole file.
-  const busybox = join(folder, "busybox");
   const archive = busyboxInitramfs(await readFile(busybox), countingInit);
   const initramfsFile = join(folder, "initramfs.cpio");
   if (!existsSync(initramfsFile) || !(await readFile(initramfsFile)).equals(archive)) {
@@ -108,40 +101,19 @@ export async function guestAssets(log: (message: string) => void = () => {}): Pr
     await writeFile(temporary, archive);
     await rename(temporary, initramfsFile);
   }
-  return {
-    kernelVersion: version,
-    kernel: join(folder, "vmlinuz"),
-    modules: join(folder, "modules"),
-    busybox,
-    initramfs: initramfsFile,
-  };
+  return { ...kernel, busybox, initramfs: initramfsFile };
 }
 
-/** Fetches kernel and busybox into a folder of the cache that is named for the kernel's release, and returns that name. */
-async function fetchAssets(cache: string, log: (message: string) => void): Promise<string> {
-  const kernelPackage = await dependencyOf("linux-image-cloud-amd64", /^linux-image-\d.*-cloud-amd64$/);
-  const version = kernelPackage.slice("linux-image-".length);
-  const temporary = await mkdtemp(join(cache, "unpack-"));
+/** Fetches a statically linked busybox. */
+async function fetchBusybox(path: string, log: (message: string) => void): Promise<void> {
+  log("Fetching busybox-static from Debian's archive ...");
+  const unpacked = await mkdtemp(`${path}-`);
   try {
-    const unpacked = join(temporary, "unpacked");
-    const finished = join(temporary, "finished");
-    await Promise.all([unpacked, finished].map((folder) => mkdir(folder)));
-    for (const name of [kernelPackage, "busybox-static"]) {
-      log(`Fetching ${name} from Debian's archive ...`);
-      await unpackDebianPackage(name, unpacked);
-    }
-    const usr = (path: string): string => join(unpacked, existsSync(join(unpacked, path)) ? path : join("usr", path));
-    await rename(join(unpacked, "boot", `vmlinuz-${version}`), join(finished, "vmlinuz"));
-    await rename(usr(`lib/modules/${version}`), join(finished, "modules"));
-    await rename(usr("bin/busybox"), join(finished, "busybox"));
-    await rename(finished, join(cache, version)).catch((error: NodeJS.ErrnoException) => {
-      // Another process fetched the same at the same time: what it left is as good.
-      if (error.code !== "ENOTEMPTY" && error.code !== "EEXIST") throw error;
-    });
+    await unpackDebianPackages(["busybox-static"], unpacked);
+    await rename(belowUsr(unpacked, "bin/busybox"), path);
   } finally {
-    await rm(temporary, { recursive: true, force: true });
+    await rm(unpacked, { recursive: true, force: true });
   }
-  return version;
 }
 
 if (import.meta.main) console.log(await guestAssets(console.error));

@@ -5,11 +5,13 @@ import { createInterface } from "node:readline";
 import { promisify } from "node:util";
 import { ensureQemu } from "../../bench/peers/machines.ts";
 import { FileLines } from "../cpr-process.ts";
+import { debianKernel } from "../debian-kernel.ts";
 import { guestAssets } from "../guest-assets.ts";
 import { root } from "../workspace.ts";
 import { labInitramfs } from "./lab-initramfs.ts";
 import { type LabMachine, labMachineOptions } from "./lab-machine.ts";
-import { systemImage } from "./system-image.ts";
+import type { LabHost } from "./scenario.ts";
+import { makeExt4, systemImage } from "./system-image.ts";
 
 const run = promisify(execFile);
 
@@ -17,8 +19,12 @@ const run = promisify(execFile);
 export interface LabTask {
   /** Names its logs. */
   readonly name: string;
+  /** What the lab host has that not every one has. */
+  readonly host?: LabHost;
   /** A shell script, run in the checkout. */
   readonly script: string;
+  /** The one for after that has gone over to the second kernel, of a lab host that has one. */
+  readonly afterKexec?: string;
   /** Programs in `tools/lab/programs`, without `.c`. */
   readonly programs: readonly string[];
   /** Whether its console is on this terminal, with a shell once the script has ended. There is no limit of time then. */
@@ -69,21 +75,36 @@ export async function runLab(task: LabTask): Promise<LabEnd> {
   await ensureQemu();
   const guest = await guestAssets(log);
   const image = await systemImage(log);
+  const { host = {}, afterKexec = "" } = task;
+  const secondKernel = host.secondKernel
+    ? await debianKernel(join(root, ".cache", "lab", "kernels"), log, { backports: true })
+    : undefined;
   const programs = await Promise.all(task.programs.map(compile));
   const logs = join(root, ".cache", "lab", "logs");
   mkdirSync(logs, { recursive: true });
   const consoleLog = join(logs, `${task.name}-console.log`);
   const channelLog = join(logs, `${task.name}-output.log`);
   for (const path of [consoleLog, channelLog]) rmSync(path, { force: true });
-  // QEMU reads it when it starts, and never again.
-  const initramfs = join(root, ".cache", "lab", `${task.name}-initramfs.cpio`);
-  const { script, seconds, interactive } = task;
-  writeFileSync(initramfs, labInitramfs({ guest, programs, script, seconds, interactive }));
+  // What the lab host is made of that is gone when it is.
+  const folder = join(root, ".cache", "lab", "hosts", task.name);
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
   try {
-    const machine = { kernel: guest.kernel, initramfs, systemImage: image, consoleLog, channelLog, interactive };
-    return { ...(await runQemu(machine, task)), consoleLog, channelLog };
+    const { seconds, interactive } = task;
+    const common = { guest, programs, seconds, interactive };
+    const second = secondKernel && {
+      kernel: secondKernel,
+      initramfs: labInitramfs({ ...common, kernel: secondKernel, script: afterKexec }),
+    };
+    const initramfs = join(folder, "initramfs.cpio");
+    writeFileSync(initramfs, labInitramfs({ ...common, kernel: guest, second, script: task.script }));
+    const disk = host.disk && join(folder, "disk.img");
+    if (host.disk && disk) await makeExt4(disk, host.disk);
+    const nvdimms = (host.nvdimms ?? []).map((size, index) => ({ path: join(folder, `nvdimm${index}`), size }));
+    const devices = { systemImage: image, disk, nvdimms, consoleLog, channelLog, interactive };
+    return { ...(await runQemu({ kernel: guest.kernel, initramfs, ...devices }, task)), consoleLog, channelLog };
   } finally {
-    rmSync(initramfs, { force: true });
+    rmSync(folder, { recursive: true, force: true });
   }
 }
 

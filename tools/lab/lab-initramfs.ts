@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { basename, join } from "node:path";
+import type { DebianKernel } from "../debian-kernel.ts";
 import { busyboxInitramfs, type GuestAssets } from "../guest-assets.ts";
 import type { InitramfsEntry } from "../initramfs.ts";
 import { checkoutEntries } from "./checkout-entries.ts";
@@ -12,14 +13,14 @@ export const channelName = "lab.channel";
 const checkout = "cpr";
 
 /** The drivers of the lab host's devices, and KVM for AMD's processors. */
-const modules = ["virtio_pci", "virtio_blk", "virtio_console", "kvm-amd"];
+const modules = ["virtio_pci", "virtio_blk", "virtio_console", "kvm-amd", "nfit", "nd_pmem", "device_dax", "dax_pmem"];
 
 /**
  * `/init` of the lab host: drivers, the system image at `/usr`, then `/lab/task`. What that prints goes through the channel,
  * followed by its exit status. In a lab host that is used from the console it goes there, and a shell follows.
  */
 export const labInit = `#!/bin/busybox sh
-export PATH=/bin:/usr/bin:/lab/programs HOME=/root TERM=linux
+export PATH=/bin:/usr/bin:/usr/sbin:/lab/programs HOME=/root TERM=linux
 /bin/busybox mount -t proc proc /proc
 /bin/busybox --install -s /bin
 mount -t sysfs sysfs /sys
@@ -32,6 +33,7 @@ while read -r module; do
   insmod "/lab/modules/$module.ko" || echo "lab: the module $module cannot be loaded"
 done </lab/modules/order
 mount -t ext4 -o ro /dev/vda /usr
+[ ! -b /dev/vdb ] || mount -t ext4 /dev/vdb /var
 cd /${checkout}
 if [ -e /lab/interactive ]; then
   sh /lab/task
@@ -51,7 +53,11 @@ poweroff -f
 
 /** What is in the lab host beside the system image. */
 export interface LabContent {
+  /** The kernel that it runs, whose modules it needs. */
+  readonly kernel: DebianKernel;
   readonly guest: GuestAssets;
+  /** Another kernel that it can go over to, and the initramfs for that. */
+  readonly second?: { readonly kernel: DebianKernel; readonly initramfs: Uint8Array } | undefined;
   /** Paths of programs of this machine, statically linked, that are to be found by their names. */
   readonly programs: readonly string[];
   /** A shell script, run in the checkout. */
@@ -63,14 +69,15 @@ export interface LabContent {
 }
 
 /** The lab host's initramfs: busybox, kernel modules, this checkout as it is now, and the assets for a guest in the lab. */
-export function labInitramfs({ guest, programs, script, seconds, interactive }: LabContent): Uint8Array {
+export function labInitramfs(content: LabContent): Uint8Array {
+  const { kernel, guest, second, programs, script, seconds, interactive } = content;
   const file = (path: string, data: Uint8Array | string, mode = 0o644): InitramfsEntry => ({
     path,
     kind: "file",
     data,
     mode,
   });
-  const ordered = new KernelModules(guest.modules).inOrder(modules);
+  const ordered = new KernelModules(kernel.modules).inOrder(modules);
   const guestFolder = join(checkout, ".cache", "guest", guest.kernelVersion);
   return busyboxInitramfs(readFileSync(guest.busybox), labInit, [
     ...ordered.map(({ name, path }) => file(`lab/modules/${name}.ko`, readFileSync(path))),
@@ -80,7 +87,10 @@ export function labInitramfs({ guest, programs, script, seconds, interactive }: 
     file("lab/task", script),
     file("lab/seconds", `${seconds}\n`),
     ...(interactive ? [file("lab/interactive", "")] : []),
-    ...["root", "usr"].map((path): InitramfsEntry => ({ path, kind: "folder" })),
+    ...(second === undefined
+      ? []
+      : [file("boot/vmlinuz", readFileSync(second.kernel.kernel)), file("boot/initrd.img", second.initramfs)]),
+    ...["root", "usr", "var"].map((path): InitramfsEntry => ({ path, kind: "folder" })),
     ...["lib", "lib64"].map((path): InitramfsEntry => ({ path, kind: "link", target: `usr/${path}` })),
     ...checkoutEntries(checkout),
     ...[guest.kernel, guest.initramfs, guest.busybox].map((path) =>

@@ -48,7 +48,15 @@ for (const name of positionals) {
   if (name === "list") {
     for (const each of scenarioNames) console.log(`${each.padEnd(12)} ${(await loadScenario(each)).description}`);
   } else if (name === "shell") {
-    await runLab({ name, script: "", programs: ["kvm-probe"], interactive: true, seconds: 0, output: console.log });
+    await runLab({
+      name,
+      host: { nvdimms: ["4608M"], disk: "1G", secondKernel: true },
+      script: "node tools/lab/persistent-memory.ts devdax\n",
+      programs: ["kvm-probe"],
+      interactive: true,
+      seconds: 0,
+      output: console.log,
+    });
   } else {
     const passed = await runScenario(name, {
       accelerators: values.accel?.split(","),

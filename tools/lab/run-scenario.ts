@@ -1,5 +1,5 @@
 import { type LabEnd, lastLines, runLab } from "./lab-host.ts";
-import { secondsSince } from "./scenario.ts";
+import { type Scenario, secondsSince } from "./scenario.ts";
 import { loadScenario } from "./scenarios.ts";
 
 /** How to run a scenario. */
@@ -21,15 +21,19 @@ const mostRepetitions = 2;
 /** Runs a scenario in a lab host. @returns whether it has passed; `output` was told why not. */
 export async function runScenario(name: string, options: ScenarioOptions): Promise<boolean> {
   const scenario = await loadScenario(name);
-  const { description, seconds, programs = [] } = scenario;
+  const { description, seconds, programs = [], host = {} } = scenario;
   const { keep = false, verbose = false, output } = options;
   const { accelerators = scenario.accelerators ?? [], processors = scenario.processors ?? [] } = options;
   output(`lab: ${name}: ${description}`);
   const started = performance.now();
+  const script = (stage: keyof Scenario): string =>
+    `exec node tools/lab/inside.ts ${name} ${stage} '${accelerators.join(",")}' '${processors.join(",")}'\n`;
   const run = (): Promise<LabEnd> =>
     runLab({
       name,
-      script: `exec node tools/lab/inside.ts ${name} '${accelerators.join(",")}' '${processors.join(",")}'\n`,
+      host,
+      script: script("run"),
+      afterKexec: script("afterKexec"),
       programs,
       interactive: keep,
       seconds,

@@ -8,6 +8,19 @@ export interface Lab {
   readonly processors: readonly number[];
 }
 
+/** What a lab host has beside its processors, 8 GiB of RAM and the console. Sizes are as QEMU takes them: `4608M`, `1G`. */
+export interface LabHost {
+  /**
+   * The sizes of its NVDIMMs, whose contents survive a kexec: `/dev/pmem0`, `/dev/pmem1`, … or what `makeDeviceDax` makes of
+   * them, which has 2 MiB less.
+   */
+  readonly nvdimms?: readonly string[];
+  /** The size of its disk: an ext4 file system, empty at first, mounted at `/var`. */
+  readonly disk?: string;
+  /** Whether there is another kernel to go over to: `/boot/vmlinuz` and `/boot/initrd.img`, to which `kexecSecondKernel` goes. */
+  readonly secondKernel?: boolean;
+}
+
 /** Something that is proved in the lab host. Its module is imported on this machine, too, which reads all but `run`. */
 export interface Scenario {
   /** A sentence for people. */
@@ -20,8 +33,15 @@ export interface Scenario {
   readonly accelerators?: readonly string[];
   /** The numbers of vCPUs that its guests have when none are named. */
   readonly processors?: readonly number[];
+  /** What it needs of a lab host that not every one has. */
+  readonly host?: LabHost;
   /** Runs in the lab host; the scenario has passed when this does not throw. */
   run(lab: Lab): Promise<void>;
+  /**
+   * What follows after `run` has gone over to the second kernel, which it then must do; the scenario has passed when this does
+   * not throw. What it is to know of what was before is on the disk.
+   */
+  afterKexec?(lab: Lab): Promise<void>;
 }
 
 /** The time since `start`, a value of `performance.now()`, for people. */

@@ -6,7 +6,7 @@ import { beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import { checkoutEntries } from "../lab/checkout-entries.ts";
 import { dependenciesOf, KernelModules } from "../lab/kernel-modules.ts";
 import { channelName, labInit } from "../lab/lab-initramfs.ts";
-import { labMachineOptions } from "../lab/lab-machine.ts";
+import { type LabMachine, labMachineOptions } from "../lab/lab-machine.ts";
 import { loadScenario, scenarioNames } from "../lab/scenarios.ts";
 import { librariesIn } from "../lab/system-image.ts";
 
@@ -95,11 +95,40 @@ test("/init of the lab host is a script that a shell accepts", () => {
 });
 
 test("the channel is on standard output, and the console is when somebody sits there; the other one is a file", () => {
-  const files = { kernel: "k", initramfs: "i", systemImage: "s", consoleLog: "console,log", channelLog: "channel" };
+  const files = {
+    kernel: "k",
+    initramfs: "i",
+    systemImage: "s",
+    nvdimms: [],
+    consoleLog: "console,log",
+    channelLog: "channel",
+  };
   const devices = (interactive: boolean): string[] =>
     labMachineOptions({ ...files, interactive }).filter((_word, index, words) => words[index - 1] === "-chardev");
   expect(devices(false)).toEqual(["file,path=console,,log,id=console", "stdio,signal=off,logfile=channel,id=channel"]);
   expect(devices(true)).toEqual(["stdio,signal=off,logfile=console,,log,id=console", "file,path=channel,id=channel"]);
+});
+
+test("a lab host has the NVDIMMs and the disk that it is to have, and room for them", () => {
+  const files = { kernel: "k", initramfs: "i", systemImage: "s", consoleLog: "console", channelLog: "channel" };
+  const words = (parts: Pick<LabMachine, "nvdimms" | "disk">): string =>
+    labMachineOptions({ ...files, ...parts, interactive: false }).join(" ");
+  const plain = words({ nvdimms: [] });
+  expect(plain).toContain(` -m ${8 * 2 ** 30}B `);
+  expect(plain).not.toMatch(/-device nvdimm|vdb|disk/);
+  const whole = words({
+    nvdimms: [
+      { path: "first", size: "4608M" },
+      { path: "second", size: "1G" },
+    ],
+    disk: "disk",
+  });
+  expect(whole).toContain(`-M q35,nvdimm=on `);
+  expect(whole).toContain(` -m size=${8 * 2 ** 30}B,slots=2,maxmem=${(8192 + 4608 + 1024) * 2 ** 20}B `);
+  expect(whole).toContain("id=nvdimm1,share=on,mem-path=second,size=1G -device nvdimm,memdev=nvdimm1 ");
+  // The system image is /dev/vda: it comes first.
+  expect(whole).toMatch(/file=s,if=virtio.* file=disk,if=virtio,format=raw/);
+  expect(() => words({ nvdimms: [{ path: "first", size: "many" }] })).toThrow("'many' is no size with M or G.");
 });
 
 test("every scenario can be loaded and says what it is for; there is no other", async () => {

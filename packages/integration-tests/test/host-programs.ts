@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync } from "node:fs";
 import { delimiter, join } from "node:path";
-import { DebianArchiveError, ensureDebianPackages, unpackDebianPackage } from "../../../tools/debian-archive.ts";
+import { cachedDebianPackages, DebianArchiveError, ensureDebianPackages } from "../../../tools/debian-archive.ts";
 import { root } from "../../../tools/workspace.ts";
 
 const folders = [...(process.env["PATH"] ?? "").split(delimiter), "/usr/sbin", "/sbin"];
@@ -19,13 +19,9 @@ export async function findProgram(
 ): Promise<{ readonly path: string } | { readonly missing: string }> {
   const present = installed(program);
   if (present !== undefined) return { path: present };
-  const folder = join(root, ".cache", "programs", debianPackage);
-  const path = join(folder, "usr/bin", program);
   try {
-    if (!existsSync(path)) {
-      mkdirSync(folder, { recursive: true });
-      await unpackDebianPackage(debianPackage, folder);
-    }
+    const folder = await cachedDebianPackages(join(root, ".cache", "programs", debianPackage), [debianPackage]);
+    const path = join(folder, "usr/bin", program);
     return existsSync(path) ? { path } : { missing: `Debian's package ${debianPackage} has no ${program}` };
   } catch (error) {
     if (error instanceof DebianArchiveError) return { missing: error.message };

@@ -1,8 +1,8 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, mkdirSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
-import { unpackDebianPackage } from "../../../tools/debian-archive.ts";
+import { cachedDebianPackages } from "../../../tools/debian-archive.ts";
 import { root } from "../../../tools/workspace.ts";
 
 /** strace(1), as a command to put before another one. */
@@ -19,14 +19,12 @@ export interface Strace {
 export async function findStrace(): Promise<Strace> {
   const installed = ["/usr/bin/strace", "/usr/local/bin/strace"].find((path) => existsSync(path));
   if (installed !== undefined) return { path: installed, environment: {} };
-  const folder = join(root, ".cache", "strace");
-  const path = join(folder, "usr/bin/strace");
-  if (!existsSync(path)) {
-    mkdirSync(folder, { recursive: true });
-    // It is linked with the latter, which no minimal system has.
-    for (const name of ["libunwind8", "strace"]) await unpackDebianPackage(name, folder);
-  }
-  return { path, environment: { LD_LIBRARY_PATH: join(folder, "usr/lib/x86_64-linux-gnu") } };
+  // It is linked with libunwind, which no minimal system has.
+  const folder = await cachedDebianPackages(join(root, ".cache", "strace"), ["strace", "libunwind8"]);
+  return {
+    path: join(folder, "usr/bin/strace"),
+    environment: { LD_LIBRARY_PATH: join(folder, "usr/lib/x86_64-linux-gnu") },
+  };
 }
 
 /** Traces a process that runs, with rules of strace's own; it is traced when the promise is fulfilled, and until the test ends. */

@@ -1,9 +1,9 @@
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
-import { DebianArchiveError, unpackDebianPackage } from "../../../tools/debian-archive.ts";
+import { cachedDebianPackages, DebianArchiveError } from "../../../tools/debian-archive.ts";
 import { buildAcpiTables } from "../src/acpi/tables.ts";
 import { scratchFolder } from "./test-machine.ts";
 
@@ -24,12 +24,7 @@ async function findCompiler(): Promise<string> {
     return installed;
   }
   const folder = fileURLToPath(new URL("../../../.cache/acpica-tools", import.meta.url));
-  const path = join(folder, "usr/bin/iasl");
-  if (!existsSync(path)) {
-    mkdirSync(folder, { recursive: true });
-    await unpackDebianPackage("acpica-tools", folder);
-  }
-  return path;
+  return join(await cachedDebianPackages(folder, ["acpica-tools"]), "usr/bin/iasl");
 }
 
 describe("ACPI tables", () => {
