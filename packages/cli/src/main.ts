@@ -31,11 +31,7 @@ export async function main(words: readonly string[], thread?: Worker): Promise<n
   for (const command of others) {
     program.addCommand(command);
   }
-  for (const command of [program, ...program.commands]) {
-    command
-      .exitOverride()
-      .showHelpAfterError(`(${command.name() === "cpr" ? "cpr" : `cpr ${command.name()}`} --help shows the options)`);
-  }
+  tellErrors(program, "cpr");
   try {
     await program.parseAsync(first === "run" ? ["run", ...acceptSingleDash(runCommand, rest)] : [...words], {
       from: "user",
@@ -44,6 +40,14 @@ export async function main(words: readonly string[], thread?: Worker): Promise<n
     status = await report(error);
   }
   return status;
+}
+
+/** Lets a command and those in it end with an error, not the process, and tell where help is. */
+function tellErrors(command: Command, words: string): void {
+  command.exitOverride().showHelpAfterError(`(${words} --help shows the options)`);
+  for (const each of command.commands) {
+    tellErrors(each, `${words} ${each.name()}`);
+  }
 }
 
 /** Tells the user of an error, unless commander has done so, and returns the exit status. */

@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { createHostCommand } from "./host-command.ts";
 import { createInspectCommand } from "./inspect-command.ts";
 import { createLoadCommand } from "./load-command.ts";
 import { createMonitorCommand } from "./monitor-command.ts";
@@ -15,5 +16,6 @@ export function createOtherCommands(): readonly Command[] {
     createMonitorCommand(),
     createInspectCommand(),
     createPluginsCommand(),
+    createHostCommand(),
   ];
 }

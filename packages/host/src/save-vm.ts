@@ -1,0 +1,121 @@
+import { CprError, type MigrationForecast } from "@cpr/core";
+import {
+  awaitMigration,
+  type MigrationProgress,
+  type MigrationSettings,
+  type QmpClient,
+  readMigrationSettings,
+  writeMigrationSettings,
+} from "@cpr/monitor";
+import { hostErrors } from "./host-errors.ts";
+import { closeLate, type RegisteredVm, settledStatus, type VmResult, withinTime } from "./registered-vm.ts";
+import { VmProcess } from "./vm-process.ts";
+
+/** What VMs are saved for: a reboot of the host, or of their processes alone. */
+export type SavePurpose = "reboot" | "restart";
+
+/**
+ * Saves a VM to its checkpoint and ends its process.
+ *
+ * @param interrupt - gives it up.
+ * @throws {CprError} why it could not be saved; it runs on then.
+ */
+export async function saveVm(vm: RegisteredVm, purpose: SavePurpose, interrupt: AbortSignal): Promise<VmResult> {
+  const { files, checkpoint } = vm;
+  const process = VmProcess.find(files);
+  if (process === undefined) {
+    return { outcome: "skipped", note: "it does not run" };
+  }
+  const result = await withinTime(vm, "saved", async (signal): Promise<VmResult> => {
+    const client = await process.connect(signal);
+    await using _ = closeLate(client, signal);
+    const status = await settledStatus(client, checkpoint);
+    if (status === "inmigrate") {
+      return { outcome: "skipped", note: "it waited for its checkpoint, which is there still" };
+    }
+    if (status === "postmigrate" && checkpoint.state === "in-use") {
+      return { outcome: "saved", note: "it had been saved by a command that was ended before it was done" };
+    }
+    return await migrate(vm, client, purpose, AbortSignal.any([signal, interrupt]));
+  });
+  const begun = performance.now();
+  await process.end();
+  if (checkpoint.state === "in-use") {
+    checkpoint.release();
+  }
+  return { ...result, phases: { ...result.phases, quit: performance.now() - begun } };
+}
+
+async function migrate(
+  vm: RegisteredVm,
+  client: QmpClient,
+  purpose: SavePurpose,
+  signal: AbortSignal,
+): Promise<VmResult> {
+  const uri = `file:${vm.checkpoint.pathInUse}`;
+  const begun = performance.now();
+  const before = await readMigrationSettings(client);
+  let plan: MigrationForecast;
+  let planned: number;
+  let answer: MigrationProgress;
+  try {
+    plan = await forecast(vm, client, uri, "x-checkpoint-for" in before.parameters ? purpose : undefined);
+    planned = performance.now();
+    await client.execute("migrate", { uri });
+    answer = await awaitMigration(client, { signal });
+  } catch (error) {
+    // Why it failed says more than that the VM, which may have ended, did not get its settings back.
+    await writeMigrationSettings(client, before).catch(() => undefined);
+    throw error;
+  }
+  const { ram, downtime = 0, "x-notices": notices = [] } = answer;
+  const notes = [...plan.ram.flatMap(({ inPlace, reason }) => (inPlace ? [] : [reason])), ...notices];
+  return {
+    outcome: "saved",
+    ...(notes.length === 0 ? {} : { note: notes.join("; ") }),
+    status: plan.runState,
+    phases: { plan: planned - begun, save: performance.now() - planned },
+    downtime,
+    ram: { copied: ram?.transferred ?? 0, inPlace: ram?.["x-in-place"] ?? 0 },
+  };
+}
+
+/** Chooses what becomes of the RAM, and says what will be done. @throws {CprError} what it is refused for */
+async function forecast(
+  { name, files }: RegisteredVm,
+  client: QmpClient,
+  uri: string,
+  purpose: SavePurpose | undefined,
+): Promise<MigrationForecast> {
+  const query = async (keepRam: boolean): Promise<MigrationForecast> => {
+    await writeMigrationSettings(client, settingsFor(purpose, keepRam));
+    return (await client.execute("x-query-migrate-plan", { uri })) as MigrationForecast;
+  };
+  let plan = await query(true);
+  if (plan.refusals.length > 0) {
+    // What may not stay in place is copied.
+    plan = await query(false);
+  }
+  const [refusal] = plan.refusals;
+  if (refusal !== undefined) {
+    const { code, message, hint, category = "refused" } = refusal;
+    throw new CprError(code, category, message, { hint, details: { refusals: plan.refusals } });
+  }
+  const { copied: needed, free } = plan;
+  if (free !== undefined && needed > free) {
+    throw hostErrors.ERR_CPR_HOST_NO_ROOM({ name, needed, free, path: files.folder });
+  }
+  return plan;
+}
+
+function settingsFor(purpose: SavePurpose | undefined, keepRam: boolean): MigrationSettings {
+  return {
+    capabilities: [
+      { capability: "x-ignore-shared", state: keepRam },
+      { capability: "mapped-ram", state: false },
+      { capability: "multifd", state: false },
+      { capability: "pause-before-switchover", state: false },
+    ],
+    parameters: { mode: "cpr-reboot", ...(purpose === undefined ? {} : { "x-checkpoint-for": purpose }) },
+  };
+}
