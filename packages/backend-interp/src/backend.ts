@@ -8,6 +8,7 @@ import {
   type ExecutionContext,
   findProcessorModel,
   processorModels,
+  type RamAlignment,
   type RamAllocation,
 } from "@cpr/core";
 import { interpreterErrors } from "./errors.ts";
@@ -25,13 +26,14 @@ const maximumProcessors = 16;
 /** A module with two memories: valid where multi-memory is. */
 const twoMemories = Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 5, 5, 2, 0, 1, 0, 1);
 
-/** What crosses to the machine thread: the memory itself, which is shared, and how much of it is RAM. */
+/** What crosses to the machine thread: the memory itself, which is shared, and which part of it is RAM. */
 interface RamHandle {
   readonly memory: WebAssembly.Memory;
+  readonly start: number;
   readonly size: number;
 }
 
-const addressOf = (size: number): RamAddress => (size > narrowLimit ? "i64" : "i32");
+const addressingOf = (size: number): RamAddress => (size > narrowLimit ? "i64" : "i32");
 
 /** The interpreter itself, which only the machine thread needs. */
 const interpreter = () => import("./create-interpreter.ts");
@@ -63,14 +65,17 @@ export class InterpreterBackend implements Backend {
     return model === undefined ? [] : lackingFeatures(model);
   }
 
-  allocateRam(size: number): RamAllocation {
+  allocateRam(size: number, alignment?: RamAlignment): RamAllocation {
     if (size > maximumRam) {
       throw interpreterErrors.ERR_CPR_INTERP_RAM({ size, limit: maximumRam });
     }
-    const pages = Math.ceil(size / wasmPage);
     try {
-      const memory = addressOf(size) === "i64" ? wideMemory(pages) : narrowMemory(pages);
-      return allocation({ memory, size });
+      let memory = newMemory(size);
+      if (alignment !== undefined && startIn(memory, alignment) > 0) {
+        // Nobody can tell V8 where to put a memory. This one has room for RAM to begin later.
+        memory = newMemory(size + alignment.multiple);
+      }
+      return allocation({ memory, start: startIn(memory, alignment), size });
     } catch (cause) {
       const reason = cause instanceof Error ? cause.message : String(cause);
       throw interpreterErrors.ERR_CPR_INTERP_ALLOCATE({ size, reason }, { cause });
@@ -99,14 +104,27 @@ export class InterpreterBackend implements Backend {
     return createInterpreter(context, {
       ram: handle.memory,
       ramSize: handle.size,
-      ramAddress: addressOf(handle.size),
+      ramStart: handle.start,
+      ramAddress: addressingOf(handle.memory.buffer.byteLength),
       model,
     });
   }
 }
 
 function allocation(handle: RamHandle): RamAllocation {
-  return { bytes: new Uint8Array(handle.memory.buffer, 0, handle.size), handle };
+  return { bytes: new Uint8Array(handle.memory.buffer, handle.start, handle.size), handle };
+}
+
+/** Where in a memory the first address is that meets an alignment. */
+function startIn({ buffer }: WebAssembly.Memory, alignment: RamAlignment | undefined): number {
+  if (alignment === undefined) return 0;
+  const multiple = BigInt(alignment.multiple);
+  return Number(-alignment.addressOf(new Uint8Array(buffer)) & (multiple - 1n));
+}
+
+function newMemory(size: number): WebAssembly.Memory {
+  const pages = Math.ceil(size / wasmPage);
+  return addressingOf(size) === "i64" ? wideMemory(pages) : narrowMemory(pages);
 }
 
 function narrowMemory(pages: number): WebAssembly.Memory {

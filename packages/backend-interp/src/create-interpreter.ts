@@ -12,6 +12,7 @@ import { Processor } from "./system/processor.ts";
 export interface InterpreterOptions {
   readonly ram: WebAssembly.Memory;
   readonly ramSize: number;
+  readonly ramStart: number;
   readonly ramAddress: RamAddress;
   readonly model: ProcessorModel;
 }
@@ -19,7 +20,7 @@ export interface InterpreterOptions {
 /** Makes the vCPUs of a VM and what executes them. */
 export async function createInterpreter(context: ExecutionContext, options: InterpreterOptions): Promise<Execution> {
   const { memory, bus, clock, processorCount, tscFrequency } = context;
-  const { ram, ramSize, ramAddress, model } = options;
+  const { ram, ramSize, ramStart, ramAddress, model } = options;
   const instantiate = await coreInstantiator(ramAddress);
   const codePages = new CodePages();
   const processors = Array.from(
@@ -30,6 +31,7 @@ export async function createInterpreter(context: ExecutionContext, options: Inte
         processorCount,
         ram,
         ramSize,
+        ramStart,
         regions: memory.regions,
         bus,
         clock,

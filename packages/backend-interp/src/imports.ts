@@ -37,7 +37,7 @@ export interface CoreFunctions {
   slowStore(size: number): void;
   /**
    * Reads as `slowLoad` does, checked for writing. If the operand is plain RAM within one page and the page holds no code, sets
-   * `modifyOffsetSlot` to its RAM offset: the store will happen in WebAssembly. Else sets it to -1, remembers the operand,
+   * `modifyOffsetSlot` to where it is in {@link CoreImports} `ram`: the store will happen in WebAssembly. Else sets it to -1, remembers the operand,
    * and {@link slowStoreBack} follows within the same instruction.
    */
   slowModify(size: number): void;

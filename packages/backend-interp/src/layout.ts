@@ -117,7 +117,7 @@ export const conversionScratchAt = 0x540;
 /**
  * TLB: two halves (supervisor, user), direct-mapped by linear page number. Entry: tagRead u64, tagWrite u64, addend u64,
  * unused u64. A tag is the page-aligned linear address for which the access is allowed, or 1 (never equal to a page
- * address). RAM offset = linear address + addend (modulo 2^64). Only RAM pages are entered; tagWrite only when the page
+ * address). Linear address + addend (modulo 2^64) is where the byte is in guest RAM's memory. Only RAM pages are entered; tagWrite only when the page
  * is writable, dirty and holds no decoded code of any vCPU.
  */
 export const tlbAt = 0x1_0000;

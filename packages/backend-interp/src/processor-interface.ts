@@ -26,6 +26,8 @@ export interface RamViews {
   readonly u32: Uint32Array;
   readonly view: DataView;
   readonly size: number;
+  /** Where RAM begins in {@link memory}. The views begin there, too; what WebAssembly is told has to have it added. */
+  readonly start: number;
 }
 
 /** Linear memory as instructions see it: paging, privilege, page crossings, MMIO and stale code are taken care of. */

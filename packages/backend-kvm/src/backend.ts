@@ -12,6 +12,7 @@ import {
   type ProcessorFeature,
   processorFeatures,
   processorModels,
+  type RamAlignment,
   type RamAllocation,
 } from "@cpr/core";
 import { addressOf, attachMemory, reserveMemory } from "@cpr/native-mman";
@@ -81,12 +82,12 @@ export class KvmBackend implements Backend {
     }
   }
 
-  allocateRam(size: number): RamAllocation {
+  allocateRam(size: number, alignment?: RamAlignment): RamAllocation {
     if (size > maximumRam) {
       throw kvmErrors.ERR_CPR_KVM_RAM({ size, limit: maximumRam });
     }
     try {
-      const bytes = reserveMemory(size);
+      const bytes = reserveMemory(size, alignment?.multiple);
       return { bytes, handle: { address: addressOf(bytes), size } satisfies RamHandle };
     } catch (cause) {
       const reason = cause instanceof Error ? cause.message : String(cause);

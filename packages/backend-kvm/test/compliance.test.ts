@@ -1,3 +1,4 @@
+import { addressOf } from "@cpr/native-mman";
 import { backendCompliance } from "@cpr/testkit/backend";
 import { pluginPackageCompliance } from "@cpr/testkit/plugin-package";
 import { KvmBackend } from "../src/index.ts";
@@ -9,4 +10,4 @@ class Baseline extends KvmBackend {
   override readonly processorModels = ["cpr64-v1"];
 }
 
-await backendCompliance({ name: "kvm", create: () => new Baseline() });
+await backendCompliance({ name: "kvm", create: () => new Baseline(), addressOf });

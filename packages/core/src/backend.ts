@@ -1,6 +1,6 @@
 import type { Bus } from "./bus.ts";
 import type { VirtualClock } from "./clock.ts";
-import type { GuestMemory, RamAllocation, RamRegion } from "./guest-memory.ts";
+import type { GuestMemory, RamAlignment, RamAllocation, RamRegion } from "./guest-memory.ts";
 import type { ProcessorInterrupts } from "./interrupt.ts";
 import type { ApicMessage, ExternalInterrupts } from "./interrupt-controller.ts";
 import type { LocalApicState } from "./local-apic-state.ts";
@@ -129,9 +129,10 @@ export interface Backend {
   /**
    * Reserves address space for guest RAM: zero, not yet populated. Called on the main thread.
    *
+   * @param alignment - where the RAM has to begin; anywhere if it is not given.
    * @throws {CprError} if the size is more than the backend or the host can address.
    */
-  allocateRam(size: number): RamAllocation;
+  allocateRam(size: number, alignment?: RamAlignment): RamAllocation;
   /** The same memory on the machine thread. */
   adoptRam(handle: unknown): RamAllocation;
   /**

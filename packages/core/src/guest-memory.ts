@@ -19,6 +19,14 @@ export interface RamAllocation {
   readonly handle: unknown;
 }
 
+/** Where the kernel demands that a piece of RAM begins in the address space. */
+export interface RamAlignment {
+  /** Its address is a multiple of this, a power of two. */
+  readonly multiple: number;
+  /** The address of a view's first byte, which JavaScript itself does not tell. */
+  addressOf(bytes: Uint8Array): bigint;
+}
+
 /** The lower end of the hole for devices below 4 GiB; RAM beyond it continues at 4 GiB. */
 export const lowRamLimit = 0xc000_0000;
 

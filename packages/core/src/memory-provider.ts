@@ -1,3 +1,4 @@
+import type { RamAlignment } from "./guest-memory.ts";
 import { extensionPoint } from "./plugin.ts";
 
 /** What holds for a piece of RAM, as data: modes decide from this whether it can stay in place. */
@@ -67,7 +68,7 @@ export interface MemoryBacking {
   readonly location: string;
   /**
    * Identifies the object on the host (`DEVICE:INODE`), or undefined if it has no name. Equal identities mean the
-   * same bytes.
+   * same bytes. That of a device stays the same when the host is rebooted, whatever the device is called then.
    */
   readonly identity: string | undefined;
   /** This opening made the object: it is all zero, and no checkpoint belongs to it. */
@@ -77,6 +78,8 @@ export interface MemoryBacking {
    * fails, they do with what Node offers.
    */
   readonly pageFunctions?: string;
+  /** Where it can be mapped; at any page if it is not given. */
+  readonly alignment?: RamAlignment | undefined;
   /** For an object that other processes can open. */
   readonly ownership?: MemoryOwnership;
   /**

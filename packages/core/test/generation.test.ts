@@ -15,13 +15,11 @@ afterEach(async () => {
   await rm(folder, { recursive: true });
 });
 
-const markOf = (path: string | undefined) =>
-  GenerationMark.of({
-    type: "memory-backend-file",
-    id: "ram0",
-    size: 4096,
-    ...(path === undefined ? {} : { "mem-path": path }),
-  });
+const markOf = (path: string | undefined, identity?: string) =>
+  GenerationMark.of(
+    { type: "memory-backend-file", id: "ram0", size: 4096, ...(path === undefined ? {} : { "mem-path": path }) },
+    identity,
+  );
 
 describe("the mark of RAM in place", () => {
   it("stands beside a file, with a line for each generation, until it is removed", async () => {
@@ -77,22 +75,24 @@ describe("the mark of RAM in place", () => {
     vi.stubEnv("CPR_STATE_DIRECTORY", marks);
     const name = join(folder, "dax0.0");
     await symlink("/dev/null", name);
-    const mark = markOf(name) as GenerationMark;
+    expect(markOf(name)).toBeUndefined();
+    const mark = markOf(name, "nvdimm/1") as GenerationMark;
     expect(mark.read()).toEqual([]);
     mark.remove();
     const generation = newGeneration();
     mark.write([generation]);
-    expect(await readdir(marks)).toEqual(["%2Fdev%2Fnull.cpr"]);
-    expect(markOf("/dev/null")?.read()).toEqual([generation]);
+    expect(await readdir(marks)).toEqual(["nvdimm%2F1.cpr"]);
+    expect(markOf("/dev/zero", "nvdimm/1")?.read()).toEqual([generation]);
+    expect(markOf("/dev/null", "nvdimm/2")?.read()).toEqual([]);
   });
 
   it("cannot be where nothing can be written, which is told", () => {
     vi.stubEnv("CPR_STATE_DIRECTORY", "/dev/null/nowhere");
-    const mark = markOf("/dev/null") as GenerationMark;
+    const mark = markOf("/dev/null", "dax0.0") as GenerationMark;
     expect(() => mark.write([newGeneration()])).toThrow(
       expect.objectContaining({
         code: "ERR_CPR_BINDING_WRITE",
-        message: expect.stringContaining("/dev/null/nowhere/%2Fdev%2Fnull.cpr"),
+        message: expect.stringContaining("/dev/null/nowhere/dax0.0.cpr"),
       }) as Error,
     );
   });

@@ -1,42 +1,47 @@
-import { readFile, realpath } from "node:fs/promises";
-import { basename, join } from "node:path";
+import { basename, dirname } from "node:path";
+import type { LinuxHost } from "@cpr/core";
 
-/** Properties of a device-DAX node, from sysfs (Linux Documentation/ABI/testing/sysfs-bus-dax). */
+/** The number of a device: of what kind it is, and which one. */
+export interface DeviceNumber {
+  readonly major: number;
+  readonly minor: number;
+}
+
+/** A device-DAX node, as sysfs tells of it (Linux Documentation/ABI/testing/sysfs-bus-dax). */
 export interface DaxDevice {
+  /** The kernel's name for it, like `dax0.0`: after a reboot it may have another one. */
+  readonly name: string;
+  /** The UUID of the namespace of persistent memory that it is, if it is one: it is in the memory itself. */
+  readonly uuid: string | undefined;
   /** Bytes of memory that it has. */
   readonly size: number;
-  /** Mappings must begin at multiples of this, in the device and in the address space. */
+  /** Mappings begin and end at multiples of this, in the device and in the address space. */
   readonly alignment: number;
+  /** The driver that has it: only `device_dax` lets it be mapped. */
+  readonly driver: string | undefined;
+  /** The platform saves the processors' caches when the power fails, so that nobody need flush them. */
+  readonly cachesPersist: boolean;
 }
 
 /** What the kernel uses where sysfs does not tell: 2 MiB, a huge page of x86-64. */
 const usualAlignment = 0x20_0000;
 
-/**
- * Looks a character device up in sysfs; gives undefined if it is no device-DAX node.
- *
- * @param sysfs - where sysfs is mounted
- */
-export async function findDaxDevice(sysfs: string, major: number, minor: number): Promise<DaxDevice | undefined> {
-  const folder = join(sysfs, "dev", "char", `${major}:${minor}`);
-  const subsystem = await realpath(join(folder, "subsystem")).catch(() => "");
-  if (basename(subsystem) !== "dax") {
+/** Looks a character device up in sysfs; gives undefined if it is no device-DAX node. */
+export function findDaxDevice(host: LinuxHost, { major, minor }: DeviceNumber): DaxDevice | undefined {
+  const folder = host.target(`/sys/dev/char/${major}:${minor}`);
+  if (basename(host.target(`${folder}/subsystem`)) !== "dax") {
     return undefined;
   }
-  const size = await readNumber(folder, "size");
-  if (size === undefined) {
-    return undefined;
-  }
-  return { size, alignment: (await readNumber(folder, "align")) ?? usualAlignment };
-}
-
-/** Attributes moved from the node's parent to the node itself when DAX became a bus (Linux 5.1). */
-async function readNumber(folder: string, attribute: string): Promise<number | undefined> {
-  for (const path of [join(folder, attribute), join(folder, "device", attribute)]) {
-    const text = await readFile(path, "latin1").catch(() => undefined);
-    if (text !== undefined && /^(0x[0-9a-f]+|\d+)\s*$/i.test(text)) {
-      return Number(text.trim());
-    }
-  }
-  return undefined;
+  // Above a node of persistent memory are what its namespace was made into, and the region that the namespace is in.
+  const memory = dirname(folder);
+  const region = dirname(memory);
+  return {
+    name: basename(folder),
+    uuid: host.text(`${memory}/uuid`) || undefined,
+    size: host.number(`${folder}/size`) ?? 0,
+    // Before Linux 5.10 it was there.
+    alignment: host.number(`${folder}/align`) ?? host.number(`${memory}/align`) ?? usualAlignment,
+    driver: host.has(`${folder}/driver`) ? basename(host.target(`${folder}/driver`)) : undefined,
+    cachesPersist: host.text(`${region}/persistence_domain`) === "cpu_cache",
+  };
 }

@@ -1,6 +1,7 @@
-import { closeSync, constants, fstatSync, openSync } from "node:fs";
+import { constants, openSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import {
+  LinuxHost,
   type MemoryBacking,
   type MemoryObjectOptions,
   type MemoryProvider,
@@ -9,19 +10,18 @@ import {
   memoryErrors,
   type OpenMemoryOptions,
 } from "@cpr/core";
-import { findLockHolder, MappedMemory, pageSize, reasonOf, tryLock } from "@cpr/native-mman";
-import { findDaxDevice } from "./dax-device.ts";
+import { lockObject, MappedMemory, pageSize, reasonOf } from "@cpr/native-mman";
+import { type DaxDevice, type DeviceNumber, findDaxDevice } from "./dax-device.ts";
 
 /** How the host is looked at; a test brings its own. */
 export interface DaxHost {
-  /** Where sysfs is mounted. */
-  readonly sysfs: string;
+  readonly linux: LinuxHost;
   /** The number of the character device that a path is, or undefined if it is none. */
-  deviceNumber(path: string): Promise<{ readonly major: number; readonly minor: number } | undefined>;
+  deviceNumber(path: string): Promise<DeviceNumber | undefined>;
 }
 
-const linuxHost: DaxHost = {
-  sysfs: "/sys",
+const thisHost: DaxHost = {
+  linux: new LinuxHost(),
   async deviceNumber(path) {
     const found = await stat(path).catch(() => undefined);
     return found?.isCharacterDevice() === true ? takeApart(found.rdev) : undefined;
@@ -29,7 +29,7 @@ const linuxHost: DaxHost = {
 };
 
 /** The inverse of makedev(3). */
-export function takeApart(device: number): { major: number; minor: number } {
+export function takeApart(device: number): DeviceNumber {
   const bits = BigInt(device);
   return {
     major: Number(((bits >> 8n) & 0xfffn) | ((bits >> 32n) & 0xffff_f000n)),
@@ -50,7 +50,7 @@ export class DaxMemoryProvider implements MemoryProvider {
   readonly supports: MemorySupports = { shared: true, survivesProcessExit: true, survivesReboot: true };
   readonly #host: DaxHost;
 
-  constructor(host: DaxHost = linuxHost) {
+  constructor(host: DaxHost = thisHost) {
     this.#host = host;
   }
 
@@ -60,68 +60,98 @@ export class DaxMemoryProvider implements MemoryProvider {
 
   /**
    * @throws {CprError} ERR_CPR_NATIVE_UNAVAILABLE, ERR_CPR_MEMORY_SIZE, ERR_CPR_MEMORY_PROPERTY, ERR_CPR_MEMORY_KIND,
-   * ERR_CPR_MEMORY_PAGE_SIZE, ERR_CPR_MEMORY_FILE_SIZE, ERR_CPR_MEMORY_OPEN, ERR_CPR_MEMORY_BUSY
+   * ERR_CPR_MEMORY_ALIGN, ERR_CPR_MEMORY_PAGE_SIZE, ERR_CPR_MEMORY_FILE_SIZE, ERR_CPR_MEMORY_OPEN, ERR_CPR_MEMORY_BUSY
    */
   async open(options: MemoryObjectOptions, { waiting = false }: OpenMemoryOptions = {}): Promise<MemoryBacking> {
-    const { id, size, type, "mem-path": path = "", prealloc = false, pmem = false } = options;
+    const { id, size, "mem-path": path = "", prealloc = false, pmem = false, align = 1 } = options;
     if (!Number.isSafeInteger(size) || size <= 0 || size % pageSize() !== 0) {
       throw machineErrors.ERR_CPR_MEMORY_SIZE({ id, size });
     }
-    const wrong = (property: string, reason: string) =>
-      memoryErrors.ERR_CPR_MEMORY_PROPERTY({ id, type, property, reason });
-    if (options.share !== true) {
-      throw wrong("share", "must be on: device DAX has no copy-on-write");
-    }
-    if (options.readonly === true) {
-      throw wrong("readonly", "cannot be on: the guest writes to its RAM");
-    }
-    const number = await this.#host.deviceNumber(path);
-    const device = number === undefined ? undefined : await findDaxDevice(this.#host.sysfs, number.major, number.minor);
-    if (device === undefined) {
-      throw memoryErrors.ERR_CPR_MEMORY_KIND({ path, kind: "no device-DAX node" });
-    }
-    const alignment = Math.max(device.alignment, options.align ?? 1);
-    if (options.align !== undefined && !(options.align > 0 && Number.isInteger(Math.log2(options.align)))) {
-      throw wrong("align", "must be a power of two");
-    }
-    if (size % alignment !== 0) {
-      throw memoryErrors.ERR_CPR_MEMORY_PAGE_SIZE({ location: path, size, pageSize: alignment });
-    }
-    if (size > device.size) {
-      throw memoryErrors.ERR_CPR_MEMORY_FILE_SIZE({ path, size, actual: device.size });
-    }
-    const { descriptor, locked } = openLocked(path, waiting);
+    checkProperties(options);
+    const device = await this.#find(path);
+    checkFit(options, path, device);
+    const descriptor = open(path, device.name);
+    const locked = lockObject(descriptor, path, "exclusive", waiting);
     return new MappedMemory({
       id,
       size,
       supports: this.supports,
       location: path,
-      identity: number === undefined ? undefined : `char ${number.major}:${number.minor}`,
+      identity: device.uuid === undefined ? device.name : `nvdimm-${device.uuid}`,
       created: false,
       descriptor,
       locked,
       visibility: "shared",
       synchronous: pmem,
       prealloc,
-      alignment,
-      durability: "cache",
+      alignment: Math.max(device.alignment, align),
+      durability: device.cachesPersist ? [] : ["cache"],
+      sparse: false,
     });
+  }
+
+  /** The device, which must be one that can be mapped. */
+  async #find(path: string): Promise<DaxDevice> {
+    const number = await this.#host.deviceNumber(path);
+    const device = number === undefined ? undefined : findDaxDevice(this.#host.linux, number);
+    if (device === undefined) {
+      throw memoryErrors.ERR_CPR_MEMORY_KIND({ path, kind: "no device-DAX node" });
+    }
+    const { name, size, driver } = device;
+    if (driver === "kmem") {
+      throw memoryErrors.ERR_CPR_MEMORY_OPEN({
+        path,
+        reason: "The kernel uses it as its own memory (system-ram)",
+        remedy: `Take it back: daxctl reconfigure-device --mode=devdax --force ${name}`,
+      });
+    }
+    if (size === 0 || driver === undefined) {
+      throw memoryErrors.ERR_CPR_MEMORY_OPEN({
+        path,
+        reason: size === 0 ? "It has no memory" : "It is disabled",
+        remedy: `See \`daxctl list --idle\`, and use \`daxctl ${size === 0 ? "create-device" : `enable-device ${name}`}\`.`,
+      });
+    }
+    return device;
   }
 }
 
-/** @param waiting - if another VM has the device as its RAM, it is opened without the lock. */
-function openLocked(path: string, waiting: boolean): { readonly descriptor: number; readonly locked: boolean } {
-  let descriptor: number;
+function checkProperties({ id, type, share, readonly, align }: MemoryObjectOptions): void {
+  const wrong = (property: string, reason: string) =>
+    memoryErrors.ERR_CPR_MEMORY_PROPERTY({ id, type, property, reason });
+  if (share !== true) {
+    throw wrong("share", "must be on: device DAX has no copy-on-write");
+  }
+  if (readonly === true) {
+    throw wrong("readonly", "cannot be on: the guest writes to its RAM");
+  }
+  if (align !== undefined && !(align > 0 && Number.isInteger(Math.log2(align)))) {
+    throw wrong("align", "must be a power of two");
+  }
+}
+
+function checkFit({ size, align }: MemoryObjectOptions, path: string, device: DaxDevice): void {
+  const { alignment } = device;
+  if (align !== undefined && align < alignment) {
+    throw memoryErrors.ERR_CPR_MEMORY_ALIGN({ path, align, alignment });
+  }
+  if (size > device.size) {
+    const remedy = `Use \`size=${device.size}\`, or less.`;
+    throw memoryErrors.ERR_CPR_MEMORY_FILE_SIZE({ path, size, actual: device.size, remedy });
+  }
+  if (size % alignment !== 0) {
+    throw memoryErrors.ERR_CPR_MEMORY_PAGE_SIZE({ location: path, size, pageSize: alignment });
+  }
+}
+
+function open(path: string, name: string): number {
   try {
-    descriptor = openSync(path, constants.O_RDWR);
+    return openSync(path, constants.O_RDWR);
   } catch (cause) {
-    throw memoryErrors.ERR_CPR_MEMORY_OPEN({ path, reason: reasonOf(cause) }, { cause });
+    const isForbidden = (cause as NodeJS.ErrnoException).code === "EACCES";
+    const remedy = isForbidden
+      ? `Give it to this user: chown USER ${path}, or for good with a rule of udev: SUBSYSTEM=="dax", KERNEL=="${name}", OWNER="USER"`
+      : undefined;
+    throw memoryErrors.ERR_CPR_MEMORY_OPEN({ path, reason: reasonOf(cause), remedy }, { cause });
   }
-  const locked = tryLock(descriptor, "exclusive");
-  if (!locked && !waiting) {
-    const pid = findLockHolder(fstatSync(descriptor));
-    closeSync(descriptor);
-    throw memoryErrors.ERR_CPR_MEMORY_BUSY({ path, pid });
-  }
-  return { descriptor, locked };
 }

@@ -3,4 +3,5 @@
  *
  * @packageDocumentation
  */
+export type { DeviceNumber } from "./dax-device.ts";
 export { type DaxHost, DaxMemoryProvider, takeApart } from "./dax-memory-provider.ts";

@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readFileSync, rmSync } from "node:fs";
 import { type CprError, isCprError, type MemoryBacking, type MemoryObjectOptions } from "@cpr/core";
 import { afterEach, expect, test } from "vitest";
 import { DaxMemoryProvider, takeApart } from "../src/index.ts";
@@ -54,17 +54,73 @@ test("RAM is the device's memory, and all of it is data", async () => {
   expect(readFileSync(host.device)[mebibyte]).toBe(0x42);
   expect(backing.dataRanges()).toEqual([[0, 4 * mebibyte]]);
   expect(backing.supports).toEqual({ shared: true, survivesProcessExit: true, survivesReboot: true });
-  expect(backing.identity).toBe("char 250:7");
 });
 
-test.each(["node", "device"] as const)("size and alignment are found in the folder of the %s", async (attributes) => {
-  const { open, failure } = device({ attributes, align: 2 * mebibyte });
-  (await open()).mapInto(guestRam(4 * mebibyte));
+test("persistent memory is known by its UUID, whatever the kernel calls it; other memory by its name", async () => {
+  const uuid = "8b81abe1-7352-46b9-8da2-712428f65b3b";
+  expect((await device({ uuid }).open()).identity).toBe(`nvdimm-${uuid}`);
+  expect((await device({ uuid, name: "dax1.0" }).open()).identity).toBe(`nvdimm-${uuid}`);
+  expect((await device().open()).identity).toBe("dax0.0");
+});
+
+test.each(["node", "memory", "nowhere"] as const)("the alignment is that of the %s, or 2 MiB", async (alignAt) => {
+  const { open, failure } = device({ alignAt, align: 2 * mebibyte });
+  expect((await open()).alignment?.multiple).toBe(2 * mebibyte);
   expect(await failure({ size: 3 * mebibyte })).toMatchObject({
     code: "ERR_CPR_MEMORY_PAGE_SIZE",
     message: expect.stringContaining("multiple of its page size 0x200000"),
+    hint: expect.stringContaining("`size=2097152`"),
   });
 });
+
+test("align can demand more than the device does, and not less", async () => {
+  const { open, failure } = device({ align: 2 * mebibyte });
+  expect(await failure({ align: 4096 })).toMatchObject({
+    code: "ERR_CPR_MEMORY_ALIGN",
+    message: "backing store align 0x200000 is larger than 'align' option 0x1000",
+    hint: expect.stringContaining("`align=2097152`"),
+  });
+  expect((await open({ size: 2 * mebibyte, align: 4 * mebibyte })).alignment?.multiple).toBe(4 * mebibyte);
+});
+
+test.each([
+  [{ driver: "kmem" }, "The kernel uses it as its own memory (system-ram)", "reconfigure-device --mode=devdax"],
+  [{ driver: "none" }, "It is disabled", "enable-device dax0.0"],
+  [{ size: 0, driver: "none" }, "It has no memory", "create-device"],
+] as const)("a device that is not there to be mapped is refused: %o", async (options, reason, remedy) => {
+  const { host, failure } = device(options);
+  expect(await failure()).toMatchObject({
+    code: "ERR_CPR_MEMORY_OPEN",
+    message: `can't open backing store ${host.device} for guest RAM: ${reason}`,
+    hint: expect.stringContaining(remedy),
+  });
+});
+
+test("a node that may not be opened is refused", async () => {
+  const { host, failure } = device();
+  rmSync(host.device);
+  expect(await failure()).toMatchObject({
+    code: "ERR_CPR_MEMORY_OPEN",
+    message: `can't open backing store ${host.device} for guest RAM: No such file or directory`,
+  });
+});
+
+test.each(["cpu_cache", "memory_controller"])(
+  "contents are there after a flush, with the domain %s",
+  async (domain) => {
+    const { host, open } = device({ persistenceDomain: domain });
+    const backing = await open();
+    const ram = guestRam(4 * mebibyte);
+    backing.mapInto(ram);
+    ram.fill(1);
+    await backing.flush();
+    expect(
+      readFileSync(host.device)
+        .subarray(0, 4 * mebibyte)
+        .every((byte) => byte === 1),
+    ).toBe(true);
+  },
+);
 
 test("RAM begins at a multiple of the device's alignment", async () => {
   const { open } = device({ align: 2 * mebibyte });
@@ -80,6 +136,7 @@ test("more than the device has is refused", async () => {
   expect(await failure()).toMatchObject({
     code: "ERR_CPR_MEMORY_FILE_SIZE",
     message: `backing store ${host.device} size 0x200000 does not match 'size' option 0x400000`,
+    hint: "Use `size=2097152`, or less.",
   });
 });
 
@@ -90,7 +147,7 @@ test("a second VM on the device is refused", async () => {
 });
 
 test("other character devices are refused, in words", async () => {
-  const { host, failure } = device({ subsystem: "class/mem" });
+  const { host, failure } = device({ subsystem: "/sys/class/mem" });
   expect(await failure()).toMatchObject({
     code: "ERR_CPR_MEMORY_KIND",
     message: `backing store ${host.device} cannot be guest RAM: it is no device-DAX node`,

@@ -60,7 +60,7 @@ export class MemfdMemoryProvider implements MemoryProvider {
       descriptor,
       visibility: share ? "shared" : "private",
       prealloc,
-      durability: "none",
+      durability: [],
       ...(hugePageSize === undefined || hugePageSize === 0 ? {} : { alignment: hugePageSize }),
     });
   }

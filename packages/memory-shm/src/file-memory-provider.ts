@@ -58,6 +58,7 @@ export class FileMemoryProvider implements MemoryProvider {
       options.type === "memory-backend-shm"
         ? openUnnamed(sharedMemoryFolder, options)
         : openPath(options, share, waiting);
+    const synchronous = share && pmem;
     return new MappedMemory({
       id,
       size,
@@ -72,10 +73,14 @@ export class FileMemoryProvider implements MemoryProvider {
       descriptor: file.descriptor,
       ...(share && file.named ? { locked: file.locked } : {}),
       visibility: share ? "shared" : "private",
-      synchronous: share && pmem,
+      synchronous,
       prealloc,
       alignment: Math.max(align ?? 1, file.fileSystem.hugePageSize ?? 1),
-      durability: file.fileSystem.survivesReboot ? "file" : "none",
+      // With DAX the kernel knows nothing of some stores; the time of the last one is always its.
+      durability: [
+        ...(synchronous ? (["cache"] as const) : []),
+        ...(file.fileSystem.survivesReboot ? (["file"] as const) : []),
+      ],
     });
   }
 }

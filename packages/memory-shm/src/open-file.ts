@@ -1,7 +1,7 @@
 import { closeSync, constants, fstatSync, ftruncateSync, openSync, type Stats, statSync, unlinkSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { type MemoryObjectOptions, memoryErrors } from "@cpr/core";
-import { findLockHolder, reasonOf, reserve, tryLock } from "@cpr/native-mman";
+import { canMapSynchronously, lockObject, reasonOf, reserve } from "@cpr/native-mman";
 import { type FileSystem, fileSystemOf } from "./file-system.ts";
 
 /** A file that is ready to be RAM: of the right size, and locked unless {@link locked} says otherwise. */
@@ -18,9 +18,16 @@ export interface OpenFile {
   readonly identity: string;
 }
 
-type FileProperties = Pick<MemoryObjectOptions, "size" | "prealloc" | "readonly">;
+type FileProperties = Pick<MemoryObjectOptions, "size" | "prealloc" | "readonly" | "pmem">;
 
 const ownerOnly = 0o600;
+
+/** QEMU takes a block device and has the page cache between it and the guest. */
+const persistentMemoryRemedy =
+  "Name a file on it, mounted with `-o dax=always` if it is persistent memory, or make that a device-DAX node, which destroys what is in it: `ndctl create-namespace -f -e NAMESPACE -m devdax`.";
+
+/** Where the kernel keeps the nodes of devices. What is missing there is a device. */
+const deviceFolder = "/dev";
 
 /**
  * Opens the file of a path, or makes it, and locks it: exclusively if it is shared with the guest, else against
@@ -38,16 +45,12 @@ export function openNamed(
     return openUnnamed(path, properties);
   }
   if (found !== undefined && !found.isFile()) {
-    throw memoryErrors.ERR_CPR_MEMORY_KIND({ path, kind: kindOf(found) });
+    const remedy = found.isBlockDevice() ? persistentMemoryRemedy : undefined;
+    throw memoryErrors.ERR_CPR_MEMORY_KIND({ path, kind: kindOf(found), remedy });
   }
   for (;;) {
     const { descriptor, made } = openOrCreate(path, properties.readonly === true);
-    const locked = tryLock(descriptor, share ? "exclusive" : "shared");
-    if (!locked && !(share && waiting)) {
-      const pid = findLockHolder(fstatSync(descriptor));
-      closeSync(descriptor);
-      throw memoryErrors.ERR_CPR_MEMORY_BUSY({ path, pid });
-    }
+    const locked = lockObject(descriptor, path, share ? "exclusive" : "shared", share && waiting);
     try {
       const { nlink, dev, ino } = fstatSync(descriptor);
       if (nlink === 0) {
@@ -58,7 +61,8 @@ export function openNamed(
       const fileSystem = fileSystemOf(path);
       // Who has it has prepared it; here it must only fit.
       const prealloc = share && locked && properties.prealloc === true;
-      const created = prepare(descriptor, path, fileSystem, { ...properties, prealloc }) && locked;
+      const pmem = share && properties.pmem === true;
+      const created = prepare(descriptor, path, fileSystem, { ...properties, prealloc, pmem }) && locked;
       return { descriptor, fileSystem, created, locked, named: true, location: path, identity: `${dev}:${ino}` };
     } catch (error) {
       if (made) {
@@ -118,7 +122,7 @@ function openOrCreate(path: string, readOnly: boolean): { descriptor: number; ma
     try {
       return { descriptor: openSync(path, readOnly ? O_RDONLY : O_RDWR), made: false };
     } catch (cause) {
-      if ((cause as NodeJS.ErrnoException).code !== "ENOENT" || readOnly) {
+      if ((cause as NodeJS.ErrnoException).code !== "ENOENT" || readOnly || dirname(resolve(path)) === deviceFolder) {
         throw openFailure(path, cause);
       }
     }
@@ -138,13 +142,21 @@ function openOrCreate(path: string, readOnly: boolean): { descriptor: number; ma
 
 function openFailure(path: string, cause: unknown): Error {
   const { code } = cause as NodeJS.ErrnoException;
-  const remedy = code === "ENOENT" ? `Make the directory first: mkdir -p ${dirname(path)}` : undefined;
+  const remedy =
+    code !== "ENOENT"
+      ? undefined
+      : dirname(resolve(path)) === deviceFolder
+        ? "There is no such device: `daxctl list` and `ndctl list -Ni` tell which there are, and are not enabled."
+        : `Make the directory first: mkdir -p ${dirname(path)}`;
   return memoryErrors.ERR_CPR_MEMORY_OPEN({ path, reason: reasonOf(cause), remedy }, { cause });
 }
 
 /** Gives an empty file its size, and refuses one of another size. Tells whether it was empty. */
 function prepare(descriptor: number, path: string, fileSystem: FileSystem, properties: FileProperties): boolean {
-  const { size, prealloc = false, readonly = false } = properties;
+  const { size, prealloc = false, readonly = false, pmem = false } = properties;
+  if (pmem && !canMapSynchronously(descriptor)) {
+    throw memoryErrors.ERR_CPR_MEMORY_PMEM({ path });
+  }
   const { size: actual, blocks } = fstatSync(descriptor);
   if (actual !== 0 && actual !== size) {
     throw memoryErrors.ERR_CPR_MEMORY_FILE_SIZE({ path, size, actual });

@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import {
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -361,11 +362,25 @@ test("an alignment that the RAM does not have is refused when it is mapped", asy
   aligned.mapInto(guestRam());
 });
 
-test("pmem=on needs DAX", async () => {
-  const backing = await open({ pmem: true });
-  expect(() => backing.mapInto(guestRam())).toThrow(
-    expect.objectContaining({ code: "ERR_CPR_MEMORY_MAP", hint: expect.stringContaining("DAX") }),
-  );
+test.each(["ram0", "."])("pmem=on needs DAX, and nothing is made without it: %s", async (name) => {
+  const error = await failure({ "mem-path": join(folder, name), pmem: true });
+  expect(error).toMatchObject({ code: "ERR_CPR_MEMORY_PMEM", hint: expect.stringContaining("dax=always") });
+  expect(readdirSync(folder)).toEqual([]);
+});
+
+test("pmem=on means nothing for a clone", async () => {
+  (await open()).mapInto(guestRam());
+  await Promise.all(opened.map((backing) => backing.close()));
+  (await open({ pmem: true, share: false })).mapInto(guestRam());
+});
+
+test("a missing device is no file to be made", async () => {
+  expect(await failure({ "mem-path": "/dev/dax99.0" })).toMatchObject({
+    code: "ERR_CPR_MEMORY_OPEN",
+    message: "can't open backing store /dev/dax99.0 for guest RAM: No such file or directory",
+    hint: expect.stringContaining("daxctl list"),
+  });
+  expect(existsSync("/dev/dax99.0")).toBe(false);
 });
 
 test("two starts at the same moment leave one VM with the RAM", async () => {

@@ -3,15 +3,14 @@ import { getSystemErrorMessage, getSystemErrorName } from "node:util";
 import type { PageFunctions } from "@cpr/core";
 import { nativeErrors } from "./errors.ts";
 
-/** The functions of the addon: see native-mman.cc. Each gives 0 or more, or a negated errno. */
+/** The functions of the addon: see native-mman.cc. Those that give a number give 0 or more, or a negated errno. */
 interface Addon {
   addressOf(view: Uint8Array): bigint;
   reserve(length: number, alignment: number): ArrayBuffer | number;
   attach(address: bigint, length: number): ArrayBuffer;
   mmap(view: Uint8Array, protection: number, flags: number, descriptor: number, offset: number): number;
   madvise(view: Uint8Array, advice: number): number;
-  msync(view: Uint8Array, flags: number): number;
-  flushCache(view: Uint8Array): number;
+  flushCache(view: Uint8Array, pairs: Float64Array): Promise<void>;
   scanPagemap(
     descriptor: number,
     view: Uint8Array,
@@ -28,6 +27,7 @@ interface Addon {
   /** Undefined on a processor that lacks the instructions for it; so is the next one. */
   readonly crc32: PageFunctions["crc32"] | undefined;
   readonly checksumPages: PageFunctions["checksumPages"] | undefined;
+  readonly cacheFlushInstruction: "clwb" | "clflushopt" | "clflush";
   readonly pageSize: number;
 }
 

@@ -15,6 +15,7 @@
 export * from "./descriptor.ts";
 export { nativeErrors } from "./errors.ts";
 export * from "./lock-holder.ts";
+export * from "./lock-object.ts";
 export * from "./mapped-memory.ts";
 export * from "./memory-map.ts";
 export { pageFunctionsUrl } from "./page-functions-url.ts";

@@ -1,6 +1,12 @@
 import { closeSync, fsync } from "node:fs";
 import { promisify } from "node:util";
-import { type MemoryBacking, type MemoryOwnership, type MemorySupports, memoryErrors } from "@cpr/core";
+import {
+  type MemoryBacking,
+  type MemoryOwnership,
+  type MemorySupports,
+  memoryErrors,
+  type RamAlignment,
+} from "@cpr/core";
 import { dataRangesOf, tryLock } from "./descriptor.ts";
 import { addressOf, flushCache, mapOver, populate } from "./memory-map.ts";
 import { pageFunctionsUrl } from "./page-functions-url.ts";
@@ -29,8 +35,10 @@ export interface MappedMemoryOptions {
   readonly prealloc?: boolean;
   /** The address must be a multiple of this: a huge page, a device's alignment, or what the user asked for. */
   readonly alignment?: number;
-  /** How contents become durable: written back to a file, or out of the CPU's caches to a device. */
-  readonly durability: "file" | "cache" | "none";
+  /** How contents become durable, step by step: `cache` writes the processors' caches back to memory, `file` what the kernel has of a file. */
+  readonly durability: readonly ("cache" | "file")[];
+  /** The kernel knows which parts have never been written to; it does by default. */
+  readonly sparse?: boolean;
 }
 
 /** RAM that is an open file, memfd or device. The memory providers differ in how they come by the descriptor. */
@@ -43,6 +51,7 @@ export class MappedMemory implements MemoryBacking {
   readonly created: boolean;
   readonly ownership?: MemoryOwnership;
   readonly pageFunctions = pageFunctionsUrl;
+  readonly alignment: RamAlignment | undefined;
   readonly #options: MappedMemoryOptions;
   #descriptor: number | undefined;
   #target: Uint8Array | undefined;
@@ -54,6 +63,8 @@ export class MappedMemory implements MemoryBacking {
     this.location = options.location;
     this.identity = options.identity;
     this.created = options.created;
+    const { alignment = 1 } = options;
+    this.alignment = alignment > 1 ? { multiple: alignment, addressOf } : undefined;
     this.#options = options;
     this.#descriptor = options.descriptor;
     if (options.locked !== undefined) {
@@ -75,7 +86,7 @@ export class MappedMemory implements MemoryBacking {
       throw memoryErrors.ERR_CPR_MEMORY_MAP({
         location,
         reason: `the RAM begins at 0x${addressOf(target).toString(16)}, not at a multiple of 0x${alignment.toString(16)}`,
-        remedy: "Use memory with smaller pages, or another execution backend.",
+        remedy: `Give the objects before it sizes that are multiples of 0x${alignment.toString(16)}, or put it first.`,
       });
     }
     try {
@@ -96,23 +107,28 @@ export class MappedMemory implements MemoryBacking {
   /** @throws {CprError} ERR_CPR_MEMORY_FLUSH */
   async flush(): Promise<void> {
     const descriptor = this.#open();
-    if (this.#options.durability === "file" && this.#options.visibility === "shared") {
-      // Writes back what was stored through mappings too: the kernel looks at the dirty bits of the page tables. The time of the
-      // last store is written too, which a checkpoint is bound to.
-      try {
-        await promisify(fsync)(descriptor);
-      } catch (cause) {
-        throw memoryErrors.ERR_CPR_MEMORY_FLUSH({ location: this.location, reason: reasonOf(cause) }, { cause });
+    const { durability, visibility } = this.#options;
+    if (visibility === "private") {
+      return;
+    }
+    try {
+      for (const step of durability) {
+        if (step === "cache") {
+          await this.#flushCaches();
+        } else {
+          // Writes back what was stored through mappings too: the kernel looks at the dirty bits of the page tables. The time of the
+          // last store is written too, which a checkpoint is bound to.
+          await promisify(fsync)(descriptor);
+        }
       }
-    } else if (this.#options.durability === "cache" && this.#target !== undefined) {
-      flushCache(this.#target);
+    } catch (cause) {
+      throw memoryErrors.ERR_CPR_MEMORY_FLUSH({ location: this.location, reason: reasonOf(cause) }, { cause });
     }
   }
 
   dataRanges(): readonly (readonly [number, number])[] {
     const descriptor = this.#open();
-    if (this.#options.durability === "cache") {
-      // A device has no holes.
+    if (this.#options.sparse === false) {
       return [[0, this.size]];
     }
     const inFile = dataRangesOf(descriptor, this.size);
@@ -128,6 +144,14 @@ export class MappedMemory implements MemoryBacking {
       // NOTE: the mapping keeps the open file description, and so its lock, alive when the descriptor is closed.
       tryLock(descriptor, "none");
       closeSync(descriptor);
+    }
+  }
+
+  /** Only what this process has used can be in a cache: who had the rest before has flushed it. */
+  async #flushCaches(): Promise<void> {
+    const target = this.#target;
+    if (target !== undefined) {
+      await flushCache(target, touchedRangesOf(target));
     }
   }
 

@@ -17,11 +17,12 @@ const hugePages = [2 ** 30, 2 ** 21] as const;
  * Reserves address space: memory that is zero and takes no host memory until it is touched. It belongs to the buffers that show it,
  * in this thread and in others ({@link attachMemory}), and ends with the last of them.
  *
+ * @param alignment - a power of two of which its address is a multiple.
  * @throws {Error} with `code` if there is no room.
  */
-export function reserveMemory(size: number): Uint8Array {
-  const alignment = hugePages.find((huge) => size >= huge) ?? pageSize();
-  const buffer = addon().reserve(size, alignment);
+export function reserveMemory(size: number, alignment = 1): Uint8Array {
+  const usual = hugePages.find((huge) => size >= huge) ?? pageSize();
+  const buffer = addon().reserve(size, Math.max(usual, alignment));
   if (typeof buffer === "number") {
     checked("mmap", buffer);
     throw new TypeError("mmap gave no memory");
@@ -56,7 +57,6 @@ const MAP_PRIVATE = 0x02;
 const MAP_SHARED_VALIDATE = 0x03;
 const MAP_SYNC = 0x80000;
 const MADV_POPULATE_WRITE = 23;
-const MS_SYNC = 4;
 
 /**
  * Maps an object over the pages of a view: afterwards, the view's bytes are the object's (mmap(2) with MAP_FIXED).
@@ -84,12 +84,49 @@ export function populate(view: Uint8Array): void {
   checked("madvise", addon().madvise(view, MADV_POPULATE_WRITE));
 }
 
-/** Writes the pages of a shared mapping back to the object and waits for it (msync(2) MS_SYNC). */
-export function synchronise(view: Uint8Array): void {
-  checked("msync", addon().msync(view, MS_SYNC));
+/** How many threads write caches back, and how much each of them does at a time. */
+const flushThreads = 4;
+const flushPart = 2 ** 24;
+
+/**
+ * Writes the processors' cached lines of a view back to memory, as stores to persistent memory need in order to be durable.
+ *
+ * @param ranges - which parts, as [start, end) byte offsets; all of it if they are not given.
+ */
+export async function flushCache(
+  view: Uint8Array,
+  ranges: readonly (readonly [number, number])[] = [[0, view.length]],
+): Promise<void> {
+  const shares: number[][] = Array.from({ length: flushThreads }, () => []);
+  let parts = 0;
+  for (const [start, end] of ranges) {
+    for (let at = start; at < end; at += flushPart) {
+      shares[parts++ % flushThreads]?.push(at, Math.min(at + flushPart, end));
+    }
+  }
+  await Promise.all(
+    shares.filter(({ length }) => length > 0).map((share) => addon().flushCache(view, Float64Array.from(share))),
+  );
 }
 
-/** Writes the CPU's cached lines of a view back to memory, as durable stores to persistent memory need. */
-export function flushCache(view: Uint8Array): void {
-  checked("clflush", addon().flushCache(view));
+/** The instruction of {@link flushCache}: the best that this processor has. */
+export function cacheFlushInstruction(): "clwb" | "clflushopt" | "clflush" {
+  return addon().cacheFlushInstruction;
+}
+
+/**
+ * Whether an object can be mapped with {@link MapOptions.synchronous}: it is a device with DAX or a file on a file system with it.
+ *
+ * @param descriptor - of a file that has a page at least, open for writing.
+ */
+export function canMapSynchronously(descriptor: number): boolean {
+  try {
+    mapOver(reserveMemory(pageSize()), { descriptor, visibility: "shared", synchronous: true });
+    return true;
+  } catch (error) {
+    if (["ENOTSUP", "EOPNOTSUPP"].includes((error as NodeJS.ErrnoException).code ?? "")) {
+      return false;
+    }
+    throw error;
+  }
 }

@@ -2,7 +2,6 @@
 // instructions in a loop), takes what the caller decided, and returns 0 or more, or the negated errno as the kernel itself does.
 // The TypeScript side turns that into errors.
 
-#include <emmintrin.h>
 #include <fcntl.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -15,9 +14,12 @@
 #include <map>
 #include <mutex>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include <napi.h>
 
+#include "cache-flush.h"
 #include "page-checksum.h"
 
 namespace {
@@ -153,23 +155,46 @@ Napi::Value advise(const Napi::CallbackInfo& info) {
   return result(info, madvise(target.data, target.length, intOf(info, 1)));
 }
 
-// msync(view, flags): msync(2)
-Napi::Value synchronise(const Napi::CallbackInfo& info) {
-  const Span target = pagesOf(info[0]);
-  // SAFETY: the range is the pages of the view; the call changes none of them.
-  return result(info, msync(target.data, target.length, intOf(info, 1)));
-}
+class CacheFlush : public Napi::AsyncWorker {
+ public:
+  CacheFlush(Napi::Env env, const Napi::Object& view, std::vector<Span> spans)
+      : AsyncWorker(env, "flushCache"),
+        done(Napi::Promise::Deferred::New(env)),
+        view_(Napi::Persistent(view)),
+        spans_(std::move(spans)) {}
 
-// flushCache(view): CLFLUSH for every cache line, then SFENCE (Intel SDM Vol. 2A, CLFLUSH)
-Napi::Value flushCache(const Napi::CallbackInfo& info) {
-  constexpr std::size_t line = 64;
-  const Span target = spanOf(info[0]);
-  for (std::size_t at = 0; at < target.length; at += line) {
-    // SAFETY: `at` is inside the view; CLFLUSH reads and writes nothing, it only writes the line back.
-    _mm_clflush(target.data + at);
+  const Napi::Promise::Deferred done;
+
+ protected:
+  void Execute() override {
+    // SAFETY: the view, and so what it shows, lives as long as this object refers to it.
+    for (const Span& span : spans_) flushCache(span.data, span.length);
   }
-  _mm_sfence();
-  return result(info, 0);
+  void OnOK() override { done.Resolve(Env().Undefined()); }
+
+ private:
+  const Napi::ObjectReference view_;
+  const std::vector<Span> spans_;
+};
+
+// flushCache(view, pairs): see cache-flush.h; for parts of the view, whose starts and ends are in a Float64Array, by turns. Gives a promise:
+// a thread of the pool does it, so that several can be at it.
+Napi::Value flush(const Napi::CallbackInfo& info) {
+  const Span whole = spanOf(info[0]);
+  const auto pairs = info[1].As<Napi::Float64Array>();
+  std::vector<Span> spans;
+  for (std::size_t index = 0; index + 1 < pairs.ElementLength(); index += 2) {
+    const double start = pairs[index];
+    const double end = pairs[index + 1];
+    if (!(start >= 0 && start <= end && end <= static_cast<double>(whole.length))) {
+      throw Napi::RangeError::New(info.Env(), "a part is not inside the view");
+    }
+    spans.push_back({whole.data + static_cast<std::size_t>(start), static_cast<std::size_t>(end - start)});
+  }
+  auto* work = new CacheFlush(info.Env(), info[0].As<Napi::Object>(), std::move(spans));
+  const Napi::Promise promise = work->done.Promise();
+  work->Queue();
+  return promise;
 }
 
 // Of Linux 6.7 and later (linux/fs.h; Linux Documentation/admin-guide/mm/pagemap.rst), which headers may not have yet.
@@ -277,8 +302,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("attach", Napi::Function::New(env, attach));
   exports.Set("mmap", Napi::Function::New(env, map));
   exports.Set("madvise", Napi::Function::New(env, advise));
-  exports.Set("msync", Napi::Function::New(env, synchronise));
-  exports.Set("flushCache", Napi::Function::New(env, flushCache));
+  exports.Set("flushCache", Napi::Function::New(env, flush));
   exports.Set("scanPagemap", Napi::Function::New(env, scanPagemap));
   exports.Set("memfdCreate", Napi::Function::New(env, memfdCreate));
   exports.Set("fallocate", Napi::Function::New(env, allocate));
@@ -288,6 +312,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
     exports.Set("crc32", Napi::Function::New(env, bytesChecksum));
     exports.Set("checksumPages", Napi::Function::New(env, pagesChecksum));
   }
+  exports.Set("cacheFlushInstruction", Napi::String::New(env, cacheFlushInstruction()));
   exports.Set("pageSize", Napi::Number::New(env, static_cast<double>(sysconf(_SC_PAGESIZE))));
   return exports;
 }

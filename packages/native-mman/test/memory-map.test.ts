@@ -21,6 +21,8 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { loadAddon } from "../src/addon.ts";
 import {
   addressOf,
+  cacheFlushInstruction,
+  canMapSynchronously,
   createMemfd,
   dataRangesOf,
   findLockHolder,
@@ -33,7 +35,6 @@ import {
   punchHole,
   reserve,
   reserveMemory,
-  synchronise,
   touchedRangesOf,
   tryLock,
 } from "../src/index.ts";
@@ -196,15 +197,34 @@ test("more ranges than the kernel tells at once are found, the same by each way"
   expect(readRanges(descriptor, target)).toEqual(expected);
 });
 
-test("what was stored through a mapping is in the file after msync, and cache flushing changes nothing", () => {
-  const descriptor = file(wasmPage);
-  const target = new Uint8Array(memory(1).buffer);
-  mapOver(target, { descriptor, visibility: "shared" });
-  target.fill(7);
-  flushCache(target);
-  flushCache(target.subarray(100, 101));
-  synchronise(target);
-  expect(readFileSync(join(folder, "ram")).every((byte) => byte === 7)).toBe(true);
+test("cache flushing changes nothing, and takes parts that are inside the view", async () => {
+  const target = reserveMemory(40 << 20);
+  target[0] = 7;
+  target[39 << 20] = 8;
+  await flushCache(target);
+  await flushCache(target.subarray(100, 101));
+  await flushCache(target, [
+    [0, 1],
+    [39 << 20, 40 << 20],
+  ]);
+  await flushCache(target, []);
+  expect([target[0], target[39 << 20]]).toEqual([7, 8]);
+  await expect(flushCache(target, [[0, (40 << 20) + 1]])).rejects.toThrow(RangeError);
+  await expect(flushCache(target, [[-1, 1]])).rejects.toThrow(RangeError);
+});
+
+test("caches are flushed with the best instruction that the processor has", () => {
+  const has =
+    readFileSync("/proc/cpuinfo", "latin1")
+      .match(/^flags.*$/m)?.[0]
+      .split(" ") ?? [];
+  const best = (["clwb", "clflushopt"] as const).find((each) => has.includes(each)) ?? "clflush";
+  expect(cacheFlushInstruction()).toBe(best);
+});
+
+test("a file on a file system without DAX cannot be mapped synchronously", () => {
+  expect(canMapSynchronously(file(wasmPage))).toBe(false);
+  expect(() => canMapSynchronously(-1)).toThrow(expect.objectContaining({ code: "EBADF" }));
 });
 
 test("holes are told from data", () => {

@@ -33,7 +33,12 @@ export interface BackendFixture {
   readonly name: string;
   /** Called for each case. */
   create(): Backend;
+  /** The address of a view's first byte, for a backend that does not ask whoever demands an alignment. */
+  addressOf?(bytes: Uint8Array): bigint;
 }
+
+/** In buffers that begin where no huge page does. */
+const madeUpAddressOf = (bytes: Uint8Array): bigint => 0x7654_3210_1000n + BigInt(bytes.byteOffset);
 
 /** The cases that need no vCPU, as data: they hold also where the backend does not work. */
 export function backendDescriptionCases(fixture: BackendFixture): readonly ComplianceCase[] {
@@ -98,6 +103,13 @@ export function backendCases(fixture: BackendFixture): readonly ComplianceCase[]
       assert.equal(adopted.bytes[specimenRam - 1], 0x5a);
       adopted.bytes[0] = 0xa5;
       assert.equal(allocated.bytes[0], 0xa5);
+    })
+    .add("begins RAM at an address that suits huge pages, if it is told to", () => {
+      const { addressOf = madeUpAddressOf } = fixture;
+      const multiple = 2 ** 21;
+      const { bytes } = fixture.create().allocateRam(specimenRam, { multiple, addressOf });
+      assert.equal(bytes.length, specimenRam);
+      assert.equal(addressOf(bytes) % BigInt(multiple), 0n);
     })
     .add("refuses more RAM than it supports", () => {
       const backend = fixture.create();

@@ -20,7 +20,14 @@
  */
 import assert from "node:assert/strict";
 import { crc32 } from "node:zlib";
-import type { MemoryBacking, MemoryObjectOptions, MemoryProvider, OpenMemoryOptions, PageFunctions } from "@cpr/core";
+import type {
+  MemoryBacking,
+  MemoryObjectOptions,
+  MemoryProvider,
+  OpenMemoryOptions,
+  PageFunctions,
+  RamAlignment,
+} from "@cpr/core";
 import { CaseList, type ComplianceCase, registerCases } from "./compliance-case.ts";
 import { equalBytes, pseudoRandomBytes, rejectsWithCprError } from "./expectations.ts";
 
@@ -65,11 +72,14 @@ export async function memoryProviderCases(fixture: MemoryProviderFixture): Promi
 
   let supports = claimed;
   let handsOver = false;
+  let alignment: RamAlignment | undefined;
   await withPlace(async (specimen) => {
     const backing = await specimen.open();
     supports = backing.supports;
     handsOver = backing.ownership !== undefined;
+    alignment = backing.alignment;
   })();
+  const addressSpace = (): AddressSpace => reserveAddressSpace(size, alignment);
 
   list
     .add("says the same about what it supports every time", () => {
@@ -118,7 +128,7 @@ export async function memoryProviderCases(fixture: MemoryProviderFixture): Promi
     .add(
       "gives zeros at first, and touches nothing beside the target",
       withPlace(async (specimen) => {
-        const { all, target } = addressSpace(size);
+        const { all, target } = addressSpace();
         all.fill(0xee);
         target.fill(0);
         (await specimen.open()).mapInto(target);
@@ -138,7 +148,7 @@ export async function memoryProviderCases(fixture: MemoryProviderFixture): Promi
     .add(
       "keeps what is stored in the target, to its last byte",
       withPlace(async (specimen) => {
-        const { target } = addressSpace(size);
+        const { target } = addressSpace();
         (await specimen.open()).mapInto(target);
         const bytes = pseudoRandomBytes(size);
         target.set(bytes);
@@ -149,7 +159,7 @@ export async function memoryProviderCases(fixture: MemoryProviderFixture): Promi
       "refuses a target of another size",
       withPlace(async (specimen) => {
         const backing = await specimen.open();
-        const { all } = addressSpace(size);
+        const { all } = addressSpace();
         all.fill(1);
         assert.throws(() => backing.mapInto(all.subarray(0, size - 4096)), TypeError);
         assert.throws(() => backing.mapInto(all.subarray(0, size + 4096)), TypeError);
@@ -163,7 +173,7 @@ export async function memoryProviderCases(fixture: MemoryProviderFixture): Promi
       "leaves nothing out of its data ranges that was stored",
       withPlace(async (specimen) => {
         const backing = await specimen.open();
-        const { target } = addressSpace(size);
+        const { target } = addressSpace();
         backing.mapInto(target);
         const stored = [0, 5 * 4096 + 17, size / 2, size - 1];
         for (const at of stored) {
@@ -204,7 +214,7 @@ export async function memoryProviderCases(fixture: MemoryProviderFixture): Promi
       "flushes without changing anything",
       withPlace(async (specimen) => {
         const backing = await specimen.open();
-        const { target } = addressSpace(size);
+        const { target } = addressSpace();
         backing.mapInto(target);
         const bytes = pseudoRandomBytes(size);
         target.set(bytes);
@@ -217,7 +227,7 @@ export async function memoryProviderCases(fixture: MemoryProviderFixture): Promi
       "leaves the mapping when it is closed, and can be closed twice",
       withPlace(async (specimen) => {
         const backing = await specimen.open();
-        const { target } = addressSpace(size);
+        const { target } = addressSpace();
         backing.mapInto(target);
         target.fill(7);
         await backing.close();
@@ -246,8 +256,8 @@ export async function memoryProviderCases(fixture: MemoryProviderFixture): Promi
         const other = await fixture.place();
         const second = new Specimen(fixture.create(), { ...other.options, size });
         try {
-          const { target } = addressSpace(size);
-          const { target: otherTarget } = addressSpace(size);
+          const { target } = addressSpace();
+          const { target: otherTarget } = addressSpace();
           (await specimen.open()).mapInto(target);
           (await second.open()).mapInto(otherTarget);
           target.fill(1);
@@ -265,7 +275,7 @@ export async function memoryProviderCases(fixture: MemoryProviderFixture): Promi
     .add(
       "preallocates without changing contents",
       withPlace(async (specimen) => {
-        const { target } = addressSpace(size);
+        const { target } = addressSpace();
         (await specimen.open({ prealloc: true })).mapInto(target);
         assert.ok(
           target.every((byte) => byte === 0),
@@ -280,8 +290,8 @@ export async function memoryProviderCases(fixture: MemoryProviderFixture): Promi
       "shows the same bytes wherever it is mapped, at once",
       withPlace(async (specimen) => {
         const backing = await specimen.open();
-        const { target: first } = addressSpace(size);
-        const { target: second } = addressSpace(size);
+        const { target: first } = addressSpace();
+        const { target: second } = addressSpace();
         backing.mapInto(first);
         backing.mapInto(second);
         for (const at of [0, 4095, 4096, size - 1]) {
@@ -297,14 +307,14 @@ export async function memoryProviderCases(fixture: MemoryProviderFixture): Promi
       "gives what was stored to who opens it again",
       withPlace(async (specimen) => {
         const bytes = pseudoRandomBytes(size, 11);
-        const { target } = addressSpace(size);
+        const { target } = addressSpace();
         const backing = await specimen.open();
         backing.mapInto(target);
         target.set(bytes);
         await backing.flush();
         await backing.close();
         const again = await specimen.open();
-        const { target: other } = addressSpace(size);
+        const { target: other } = addressSpace();
         again.mapInto(other);
         equalBytes(other, bytes, "what was found");
         assert.equal(again.identity, backing.identity);
@@ -315,8 +325,8 @@ export async function memoryProviderCases(fixture: MemoryProviderFixture): Promi
       handsOver,
       "goes from one who has it to another who waits, and back",
       withPlace(async (specimen) => {
-        const { target } = addressSpace(size);
-        const { target: otherTarget } = addressSpace(size);
+        const { target } = addressSpace();
+        const { target: otherTarget } = addressSpace();
         const backing = await specimen.open();
         backing.mapInto(target);
         const waiting = await specimen.open({}, { waiting: true });
@@ -341,7 +351,7 @@ export async function memoryProviderCases(fixture: MemoryProviderFixture): Promi
       supports.survivesProcessExit,
       "refuses a second opening while the first lasts, and does no damage",
       withPlace(async (specimen) => {
-        const { target } = addressSpace(size);
+        const { target } = addressSpace();
         const backing = await specimen.open();
         backing.mapInto(target);
         target.fill(9);
@@ -360,14 +370,14 @@ export async function memoryProviderCases(fixture: MemoryProviderFixture): Promi
       supports.survivesProcessExit,
       "refuses another size than the object has, and leaves the object as it is",
       withPlace(async (specimen) => {
-        const { target } = addressSpace(size);
+        const { target } = addressSpace();
         const backing = await specimen.open();
         backing.mapInto(target);
         target.fill(6);
         await backing.close();
         await rejectsWithCprError(specimen.open({ size: 2 * size }));
         await rejectsWithCprError(specimen.open({ size: 4 * size }));
-        const { target: other } = addressSpace(size);
+        const { target: other } = addressSpace();
         (await specimen.open()).mapInto(other);
         assert.ok(
           other.every((byte) => byte === 6),
@@ -379,12 +389,12 @@ export async function memoryProviderCases(fixture: MemoryProviderFixture): Promi
       !supports.survivesProcessExit,
       "gives zeros again to who opens it again",
       withPlace(async (specimen) => {
-        const { target } = addressSpace(size);
+        const { target } = addressSpace();
         const backing = await specimen.open();
         backing.mapInto(target);
         target.fill(4);
         await backing.close();
-        const { target: other } = addressSpace(size);
+        const { target: other } = addressSpace();
         const again = await specimen.open();
         again.mapInto(other);
         assert.ok(
@@ -470,9 +480,21 @@ class Specimen {
   }
 }
 
-/** Address space as execution backends reserve it, with room of one WebAssembly page on both sides of the target. */
-function addressSpace(size: number): { readonly all: Uint8Array; readonly target: Uint8Array } {
-  const pages = Math.ceil(size / wasmPage) + 2;
-  const all = new Uint8Array(new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true }).buffer);
-  return { all: all.subarray(0, size + 2 * wasmPage), target: all.subarray(wasmPage, wasmPage + size) };
+/** The part of some address space that an object is mapped over, and that part with a WebAssembly page on both sides of it. */
+interface AddressSpace {
+  readonly all: Uint8Array;
+  readonly target: Uint8Array;
+}
+
+/** Address space as execution backends reserve it; the target begins where an object of that alignment may. */
+function reserveAddressSpace(size: number, alignment: RamAlignment | undefined): AddressSpace {
+  const multiple = alignment?.multiple ?? 1;
+  const pages = Math.ceil((size + multiple) / wasmPage) + 2;
+  const memory = new Uint8Array(new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true }).buffer);
+  const address = alignment?.addressOf(memory.subarray(wasmPage)) ?? 0n;
+  const start = wasmPage + Number(-address & BigInt(multiple - 1));
+  return {
+    all: memory.subarray(start - wasmPage, start + size + wasmPage),
+    target: memory.subarray(start, start + size),
+  };
 }

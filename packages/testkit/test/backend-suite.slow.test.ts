@@ -42,11 +42,15 @@ const broken: Record<
         const pages = Math.ceil(size / 65_536);
         return this.adoptRam({
           memory: new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true }),
+          start: 0,
           size,
         });
       }
     },
-    noticedBy: ["refuses more RAM than it supports"],
+    noticedBy: [
+      "begins RAM at an address that suits huge pages, if it is told to",
+      "refuses more RAM than it supports",
+    ],
   },
   "counts how often it was saved": {
     backend: withExecution(

@@ -8,6 +8,7 @@ import {
   type ProcessorInterrupts,
   type ProcessorState,
   processorState,
+  type RamAlignment,
   type RamAllocation,
 } from "@cpr/core";
 
@@ -29,18 +30,20 @@ export class ToyBackend implements Backend {
     return { available: true, note: "a few instructions" };
   }
 
-  allocateRam(size: number): RamAllocation {
+  allocateRam(size: number, alignment?: RamAlignment): RamAllocation {
     if (size > this.supports.maximumRam) {
       throw new CprError("ERR_CPR_TOY_RAM", "input", `${size} bytes are too many`);
     }
-    const pages = Math.ceil(size / 65_536);
+    const { multiple, addressOf } = alignment ?? { multiple: 1, addressOf: () => 0n };
+    const pages = Math.ceil((size + multiple) / 65_536);
     const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
-    return this.adoptRam({ memory, size });
+    const start = Number(-addressOf(new Uint8Array(memory.buffer)) & BigInt(multiple - 1));
+    return this.adoptRam({ memory, start, size });
   }
 
   adoptRam(handle: unknown): RamAllocation {
-    const { memory, size } = handle as { memory: WebAssembly.Memory; size: number };
-    return { bytes: new Uint8Array(memory.buffer, 0, size), handle };
+    const { memory, start, size } = handle as { memory: WebAssembly.Memory; start: number; size: number };
+    return { bytes: new Uint8Array(memory.buffer, start, size), handle };
   }
 
   async createExecution(context: ExecutionContext): Promise<Execution> {

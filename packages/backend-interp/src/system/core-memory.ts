@@ -25,14 +25,15 @@ export function createCoreMemory(): CoreMemory {
   return core;
 }
 
-/** Views of guest RAM. `size` may be less than the memory: what lies beyond is not the guest's. */
-export function createRamViews(memory: WebAssembly.Memory, size: number): RamViews {
+/** Views of guest RAM. `size` may be less than what follows `start` in the memory: what lies beyond is not the guest's. */
+export function createRamViews(memory: WebAssembly.Memory, size: number, start: number): RamViews {
   const { buffer } = memory;
   return {
     memory,
-    u8: new Uint8Array(buffer),
-    u32: new Uint32Array(buffer),
-    view: new DataView(buffer),
+    u8: new Uint8Array(buffer, start),
+    u32: new Uint32Array(buffer, start),
+    view: new DataView(buffer, start),
     size,
+    start,
   };
 }

@@ -321,8 +321,9 @@ export class PagedMemory implements LinearMemory {
       !this.#codePages.has(Math.floor(offset / 0x1000)) &&
       !this.#owner.watchesPage(high, low)
     ) {
-      u32[at] = offset >>> 0;
-      u32[at + 1] = Math.floor(offset / 0x1_0000_0000);
+      const place = offset + this.#physical.ram.start;
+      u32[at] = place >>> 0;
+      u32[at + 1] = Math.floor(place / 0x1_0000_0000);
     }
     this.load(high, low, size, rights);
   }

@@ -48,6 +48,8 @@ export interface ProcessorOptions {
   readonly ram: WebAssembly.Memory;
   /** Bytes of {@link ram} that are the guest's. */
   readonly ramSize: number;
+  /** Where they begin; 0 by default. */
+  readonly ramStart?: number;
   readonly regions: readonly RamRegion[];
   readonly bus: Bus;
   readonly clock: VirtualClock;
@@ -127,10 +129,10 @@ export class Processor implements SystemProcessor {
     this.clock = options.clock;
     this.codePages = options.codePages;
     this.core = createCoreMemory();
-    this.ram = createRamViews(options.ram, options.ramSize);
+    this.ram = createRamViews(options.ram, options.ramSize, options.ramStart ?? 0);
     this.registers = new Registers(this.core);
     this.physical = new PhysicalMemory(this.ram, options.regions, options.bus.mmio);
-    this.translations = new TranslationBuffer(this.core);
+    this.translations = new TranslationBuffer(this.core, this.ram.start);
     this.walker = new PageWalker(this.core, this.physical, options.codePages);
     this.timeStamp = new TimeStampCounter(options.clock, (rate) => {
       if (this.#interrupts !== undefined) this.#interrupts.timestampCounter = rate;

@@ -14,11 +14,14 @@ const executableFlag = 2;
 /** The software TLB, filled by page walks and read by WebAssembly; see `tlbAt` in layout.ts. */
 export class TranslationBuffer {
   readonly #u32: Uint32Array;
+  readonly #ramStart: number;
   /** 2 MiB frames (linear address / 2^21) from which a part of a larger page was entered. */
   readonly #largeFrames = new Set<number>();
 
-  constructor(core: CoreMemory) {
+  /** @param ramStart - where RAM begins in its memory. */
+  constructor(core: CoreMemory, ramStart: number) {
     this.#u32 = core.u32;
+    this.#ramStart = ramStart;
   }
 
   /** Index in 32-bit words of the entry that a linear address can be in. */
@@ -68,10 +71,10 @@ export class TranslationBuffer {
     u32[entry + 1] = high;
     u32[entry + writeTag] = storable ? page : tlbInvalidTag;
     u32[entry + writeTag + 1] = high;
-    const offsetLow = offset >>> 0;
-    const difference = offsetLow - page;
+    const place = offset + this.#ramStart;
+    const difference = (place >>> 0) - page;
     u32[entry + addend] = difference;
-    u32[entry + addend + 1] = Math.floor(offset / 0x1_0000_0000) - high - (difference < 0 ? 1 : 0);
+    u32[entry + addend + 1] = Math.floor(place / 0x1_0000_0000) - high - (difference < 0 ? 1 : 0);
     u32[entry + ramPage] = offset / 0x1000;
     u32[entry + flags] = (rights.global ? globalFlag : 0) | (rights.executable ? executableFlag : 0);
     if (rights.pages > 1) {

@@ -29,6 +29,7 @@ export class BareProcessor implements ProcessorCore {
       u32: new Uint32Array(ram.buffer),
       view: new DataView(ram.buffer),
       size: 0x1_0000,
+      start: 0,
     };
     const view = new DataView(this.memory.buffer);
     this.linear = {

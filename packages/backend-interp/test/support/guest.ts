@@ -27,6 +27,9 @@ export interface Guest {
   readonly interrupts: ManualInterrupts;
 }
 
+/** Where RAM begins in its memory, so that every test sees whether this is heeded. */
+const ramStart = 0x3000;
+
 /** Makes a guest whose processor has just been reset. */
 export function makeGuest(size?: number): Guest {
   return makeGuests(1, size)[0] as Guest;
@@ -34,12 +37,13 @@ export function makeGuest(size?: number): Guest {
 
 /** Makes the processors of one machine, each with interrupts of its own; all else is the same for all of them. */
 export function makeGuests(count: number, size = 4 * 1024 * 1024): Guest[] {
-  const memory = new WebAssembly.Memory({ initial: size / 0x1_0000, maximum: size / 0x1_0000, shared: true });
+  const pages = size / 0x1_0000 + 1;
+  const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
   const bus = createBus();
   const clock = new ManualClock();
   const codePages = new CodePages();
-  const ram = new Uint8Array(memory.buffer);
-  const view = new DataView(memory.buffer);
+  const ram = new Uint8Array(memory.buffer, ramStart, size);
+  const view = new DataView(memory.buffer, ramStart, size);
   return Array.from({ length: count }, (_, index) => {
     const interrupts = new ManualInterrupts();
     const regions = layOutRam(size);
@@ -48,6 +52,7 @@ export function makeGuests(count: number, size = 4 * 1024 * 1024): Guest[] {
       processorCount: count,
       ram: memory,
       ramSize: size,
+      ramStart,
       regions,
       bus,
       clock,

@@ -43,25 +43,41 @@ export const memoryErrors = defineErrors({
     message: ({ path, reason }) => `can't open backing store ${path} for guest RAM: ${reason}`,
     hint: ({ remedy, path }) => remedy ?? `Look at \`ls -ld ${path}\`, or name another \`mem-path\`.`,
   }),
-  ERR_CPR_MEMORY_KIND: defineError<{ path: string; kind: string }>({
+  ERR_CPR_MEMORY_KIND: defineError<{ path: string; kind: string; remedy?: string | undefined }>({
     category: "input",
     when: "The `mem-path` of a memory object is something that cannot be RAM, like a socket.",
     message: ({ path, kind }) => `backing store ${path} cannot be guest RAM: it is ${kind}`,
-    hint: () => "Name a file (it is made if there is none), a directory or a device-DAX node.",
+    hint: ({ remedy }) => remedy ?? "Name a file (it is made if there is none), a directory or a device-DAX node.",
   }),
-  ERR_CPR_MEMORY_FILE_SIZE: defineError<{ path: string; size: number; actual: number }>({
+  ERR_CPR_MEMORY_FILE_SIZE: defineError<{ path: string; size: number; actual: number; remedy?: string }>({
     category: "input",
-    when: "The file of a memory object exists and has another size. It is left as it is.",
+    when: "The file of a memory object exists and has another size, or its device is smaller. It is left as it is.",
     message: ({ path, size, actual }) =>
       `backing store ${path} size 0x${actual.toString(16)} does not match 'size' option 0x${size.toString(16)}`,
-    hint: ({ path, actual }) =>
-      `The file is untouched. Use \`size=${actual}\` to keep its contents, or remove ${path} to start anew.`,
+    hint: ({ path, actual, remedy }) =>
+      remedy ?? `The file is untouched. Use \`size=${actual}\` to keep its contents, or remove ${path} to start anew.`,
   }),
   ERR_CPR_MEMORY_PAGE_SIZE: defineError<{ location: string; size: number; pageSize: number }>({
     category: "input",
     when: "The size of a memory object is not a multiple of the huge page size or the device's alignment.",
     message: ({ location, size, pageSize }) =>
       `memory size 0x${size.toString(16)} of ${location} is not a multiple of its page size 0x${pageSize.toString(16)}`,
+    hint: ({ size, pageSize }) =>
+      `Use \`size=${Math.max(Math.floor(size / pageSize), 1) * pageSize}\`, or another multiple.`,
+  }),
+  ERR_CPR_MEMORY_ALIGN: defineError<{ path: string; align: number; alignment: number }>({
+    category: "input",
+    when: "The `align` of a memory object is less than its device demands.",
+    message: ({ align, alignment }) =>
+      `backing store align 0x${alignment.toString(16)} is larger than 'align' option 0x${align.toString(16)}`,
+    hint: ({ path, alignment }) => `Use \`align=${alignment}\`, or leave it out: that of ${path} is heeded anyway.`,
+  }),
+  ERR_CPR_MEMORY_PMEM: defineError<{ path: string }>({
+    category: "input",
+    when: "`pmem=on`, and the file system of a memory object cannot map persistent memory as it is (MAP_SYNC).",
+    message: ({ path }) => `backing store ${path} cannot be had with 'pmem=on': its file system has no DAX`,
+    hint: () =>
+      "Leave `pmem=on` out, or put the file on ext4 or xfs on persistent memory (`/dev/pmemN`), mounted with `-o dax=always`.",
   }),
   ERR_CPR_MEMORY_BUSY: defineError<{ path: string; pid?: number | undefined }>({
     category: "busy",

@@ -1,8 +1,8 @@
-import { type BigIntStats, mkdirSync, readFileSync, realpathSync, statSync } from "node:fs";
+import { type BigIntStats, mkdirSync, readFileSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { removeFile, replaceFile } from "../durable-file.ts";
 import { migrationErrors } from "../errors/migration-errors.ts";
-import type { MemoryObjectOptions } from "../memory-provider.ts";
+import type { MemoryBacking, MemoryObjectOptions } from "../memory-provider.ts";
 import { stateFolder } from "../state-folder.ts";
 
 /** A new generation: 32 hexadecimal digits that no other checkpoint has. */
@@ -40,15 +40,21 @@ export class GenerationMark {
     this.#seen = this.#look();
   }
 
-  /** The mark of a memory object; undefined if it is neither a file nor a character device with a name, or not there yet. */
-  static of({ id, "mem-path": path }: MemoryObjectOptions): GenerationMark | undefined {
+  /**
+   * The mark of a memory object; undefined if it is neither a file nor a character device with a name, or not there yet.
+   *
+   * @param identity - what a device is known by ({@link MemoryBacking.identity}); without it, it has no mark.
+   */
+  static of({ id, "mem-path": path }: MemoryObjectOptions, identity?: string): GenerationMark | undefined {
     const found = path === undefined ? undefined : statSync(path, { throwIfNoEntry: false });
     if (path === undefined || found === undefined) {
       return undefined;
     }
     if (found.isCharacterDevice()) {
-      // NOTE: what stands beside a device is gone after a reboot, its RAM may not be.
-      return new GenerationMark(id, join(stateFolder(), `${encodeURIComponent(realpathSync(path))}.cpr`));
+      // NOTE: what stands beside a device is gone after a reboot, its RAM may not be, and its name may be another one.
+      return identity === undefined
+        ? undefined
+        : new GenerationMark(id, join(stateFolder(), `${encodeURIComponent(identity)}.cpr`));
     }
     return found.isFile() ? new GenerationMark(id, `${path}.cpr`, path) : undefined;
   }

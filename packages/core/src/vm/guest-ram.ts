@@ -3,7 +3,7 @@ import { machineErrors } from "../errors/machine-errors.ts";
 import { memoryErrors } from "../errors/memory-errors.ts";
 import { migrationErrors } from "../errors/migration-errors.ts";
 import { isCprError } from "../errors.ts";
-import { GuestMemory, layOutRam, type RamAllocation, type RamRegion } from "../guest-memory.ts";
+import { GuestMemory, layOutRam, type RamAlignment, type RamAllocation, type RamRegion } from "../guest-memory.ts";
 import type { Kernel } from "../kernel.ts";
 import {
   type MemoryBacking,
@@ -79,7 +79,7 @@ export class GuestRam {
       });
     }
     const providers = await Promise.all(objects.map((options) => findProvider(kernel, options)));
-    // Before they are opened and mapped, which may make all pages present.
+    // Those of files, before they are opened and mapped, which may make all pages present.
     const marks = objects.map((object) => GenerationMark.of(object));
     const opened: MemoryBacking[] = [];
     try {
@@ -87,7 +87,7 @@ export class GuestRam {
         opened.push(await (providers[index] as MemoryProvider).open(object, options));
       }
       checkDistinct(opened);
-      const allocation = backend.allocateRam(total);
+      const allocation = backend.allocateRam(total, strictest(opened));
       const regions = layOutRam(total);
       const blocks: RamBlock[] = [];
       let offset = 0;
@@ -96,7 +96,7 @@ export class GuestRam {
         const bytes = allocation.bytes.subarray(offset, offset + backing.size);
         backing.mapInto(bytes);
         const keeps = backing.supports.shared && backing.supports.survivesProcessExit;
-        const mark = keeps ? (marks[index] ?? GenerationMark.of(options)) : undefined;
+        const mark = keeps ? (marks[index] ?? GenerationMark.of(options, backing.identity)) : undefined;
         if (backing.created) {
           // A mark beside a file that was made just now belongs to one that has been removed.
           mark?.remove();
@@ -222,6 +222,16 @@ async function findProvider(kernel: Kernel, options: MemoryObjectOptions): Promi
     throw failure;
   }
   throw machineErrors.ERR_CPR_MEMORY_TYPE({ id: options.id, type: options.type, known: [...known] });
+}
+
+/** The alignment that suits all of them, if they demand one. */
+function strictest(backings: readonly MemoryBacking[]): RamAlignment | undefined {
+  return backings
+    .flatMap(({ alignment }) => alignment ?? [])
+    .reduce<RamAlignment | undefined>(
+      (most, each) => (most !== undefined && most.multiple >= each.multiple ? most : each),
+      undefined,
+    );
 }
 
 function checkDistinct(backings: readonly MemoryBacking[]): void {
