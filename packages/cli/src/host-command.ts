@@ -29,6 +29,7 @@ interface AddOptions {
 }
 
 interface WorkWords {
+  readonly wait?: true;
   readonly json?: true;
 }
 
@@ -66,8 +67,8 @@ about errors tells.`,
     )
     .addCommand(createListCommand())
     .addCommand(
-      onMany("start", "start VMs afresh").action((names: string[], { json }: WorkWords) =>
-        work(json, (host, options) => host.start({ ...options, names, program })),
+      onMany("start", "start VMs afresh").action((names: string[], words: WorkWords) =>
+        work(words, (host, options) => host.start({ ...options, names, program })),
       ),
     )
     .addCommand(createSaveCommand())
@@ -91,6 +92,7 @@ const named = (name: string, summary: string): Command => subcommand(name, summa
 const onMany = (name: string, summary: string): Command =>
   subcommand(name, summary)
     .argument("[names...]", "these VMs; all, if none is named")
+    .option("--wait", "wait for another command that is at work, instead of giving up at once")
     .option("--json", "print the report as JSON");
 
 function createAddCommand(): Command {
@@ -146,8 +148,8 @@ function createSaveCommand(): Command {
         .choices(["reboot", "restart"])
         .default("reboot"),
     )
-    .action((names: string[], { json, for: purpose }: WorkWords & { readonly for: SavePurpose }) =>
-      work(json, (host, options) => host.save({ ...options, names, purpose })),
+    .action((names: string[], words: WorkWords & { readonly for: SavePurpose }) =>
+      work(words, (host, options) => host.save({ ...options, names, purpose: words.for })),
     );
 }
 
@@ -155,16 +157,16 @@ function createLoadCommand(): Command {
   return onMany("load", "load VMs that have a checkpoint, those of a lower order first")
     .option("--autostart", "start those afresh that have none and were not registered with --no-autostart")
     .option("--again", "load also what a process had already, although the guest may have gone on from it since")
-    .action(async (names: string[], options: WorkWords & { readonly autostart?: true; readonly again?: true }) => {
-      const { json, autostart = false, again = false } = options;
+    .action(async (names: string[], words: WorkWords & { readonly autostart?: true; readonly again?: true }) => {
+      const { autostart = false, again = false } = words;
       await using kernel = new Kernel(installedPlugins([]));
-      await work(json, (host, common) => host.load({ ...common, names, program, kernel, autostart, again }));
+      await work(words, (host, common) => host.load({ ...common, names, program, kernel, autostart, again }));
     });
 }
 
 /** Does something with VMs, tells of each, and fails at the end if any has failed. */
 async function work(
-  json: true | undefined,
+  { wait, json }: WorkWords,
   action: (host: Host, options: Omit<WorkOptions, "names">) => Promise<HostReport>,
 ): Promise<void> {
   const interrupt = new AbortController();
@@ -173,7 +175,7 @@ async function work(
   const tell = (vm: VmReport): void => {
     if (json !== true) process.stdout.write(`${lineOf(vm)}\n`);
   };
-  const report = await action(new Host(), { signal: interrupt.signal, tell });
+  const report = await action(new Host(), { wait: wait === true, signal: interrupt.signal, tell });
   process.off("SIGINT", abort).off("SIGTERM", abort);
   process.stdout.write(`${json === true ? JSON.stringify(report, undefined, 2) : summaryOf(report)}\n`);
   const failed = report.vms.filter(({ outcome }) => outcome === "failed").map(({ name }) => name);
@@ -228,11 +230,11 @@ function tableOf(listings: readonly VmListing[]): string {
 }
 
 /** Where the RAM of a saved VM is. */
-function ramOf({ checkpoint, last }: VmListing): string {
-  if (checkpoint === undefined || last?.ram === undefined) {
+function ramOf({ checkpoint }: VmListing): string {
+  if (checkpoint?.ram === undefined) {
     return "-";
   }
-  const { copied, inPlace } = last.ram;
+  const { copied, inPlace } = checkpoint.ram;
   return inPlace === 0 ? "copied" : copied === 0 ? "in place" : "in place and copied";
 }
 

@@ -31,6 +31,8 @@ export interface VmFiles {
   readonly errors: string;
   /** What was done with the VM last. */
   readonly last: string;
+  /** How the checkpoint was made. */
+  readonly saved: string;
   /** The socket of QMP. */
   readonly socket: string;
   /** Which process is the VM's. */
@@ -49,6 +51,7 @@ export function vmFiles(folders: HostFolders, name: string): VmFiles {
     console: join(folder, "console.log"),
     errors: join(folder, "errors.log"),
     last: join(folder, "last.json"),
+    saved: join(folder, "saved.json"),
     socket: join(folders.runtime, `${name}.qmp`),
     process: join(folders.runtime, `${name}.json`),
   };

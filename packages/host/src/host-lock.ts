@@ -1,5 +1,6 @@
 import { closeSync, mkdirSync, openSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { isCprError, systemReason } from "@cpr/core";
 import { tryLock } from "@cpr/native-mman";
 import { hostErrors } from "./host-errors.ts";
@@ -31,4 +32,21 @@ export function lockHost({ state, runtime }: HostFolders): Disposable {
   }
   const locked = descriptor;
   return { [Symbol.dispose]: () => closeSync(locked) };
+}
+
+/** How often it is tried, in milliseconds. */
+const interval = 100;
+
+/** The same, but waits for other commands to be done, until the signal comes. @throws {CprError} as {@link lockHost} does */
+export async function awaitHost(folders: HostFolders, signal: AbortSignal): Promise<Disposable> {
+  for (;;) {
+    try {
+      return lockHost(folders);
+    } catch (error) {
+      if (!isCprError(error) || error.code !== "ERR_CPR_HOST_BUSY" || signal.aborted) {
+        throw error;
+      }
+    }
+    await delay(interval);
+  }
 }

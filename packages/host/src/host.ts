@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { serializeError } from "@cpr/core";
 import { hostErrors } from "./host-errors.ts";
 import { type HostFolders, hostFolders, type VmFiles, vmFiles } from "./host-folders.ts";
-import { lockHost } from "./host-lock.ts";
+import { awaitHost, lockHost } from "./host-lock.ts";
 import { type HostAction, type HostReport, readReport, type VmReport, writeReport } from "./host-report.ts";
 import { inOrder } from "./in-order.ts";
 import { type LoadOptions, loadVm, type StartOptions, startVm } from "./load-vm.ts";
@@ -18,6 +18,8 @@ import { VmProcess } from "./vm-process.ts";
 export interface WorkOptions {
   /** Those VMs; without names, all. */
   readonly names: readonly string[];
+  /** Wait for another command that is at work, instead of giving up at once. */
+  readonly wait: boolean;
   /** Gives up what can be given up, and begins nothing more. */
   readonly signal: AbortSignal;
   /** Told of each VM that is done. */
@@ -99,10 +101,10 @@ export class Host {
    */
   async #work(
     what: Pick<HostReport, "action" | "purpose">,
-    { names, signal, tell }: WorkOptions,
+    { names, wait, signal, tell }: WorkOptions,
     work: (vm: RegisteredVm) => Promise<VmResult>,
   ): Promise<HostReport> {
-    using _ = lockHost(this.#folders);
+    using _ = wait ? await awaitHost(this.#folders, signal) : lockHost(this.#folders);
     const begun = new Date().toISOString();
     const start = performance.now();
     const vms: VmReport[] = [];
@@ -121,8 +123,12 @@ export class Host {
           return signal.aborted ? { outcome: "skipped", note: "the command was ended" } : work(vm());
         });
         vms.push(done);
+        const { last, saved } = vmFiles(this.#folders, name);
         if (done.outcome !== "skipped") {
-          writeReport(vmFiles(this.#folders, name).last, done);
+          writeReport(last, done);
+        }
+        if (done.outcome === "saved") {
+          writeReport(saved, done);
         }
         report(false);
         tell(done);

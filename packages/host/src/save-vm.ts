@@ -55,11 +55,11 @@ async function migrate(
   const uri = `file:${vm.checkpoint.pathInUse}`;
   const begun = performance.now();
   const before = await readMigrationSettings(client);
-  let plan: MigrationForecast;
+  let plan: Plan;
   let planned: number;
   let answer: MigrationProgress;
   try {
-    plan = await forecast(vm, client, uri, "x-checkpoint-for" in before.parameters ? purpose : undefined);
+    plan = await forecast(vm, client, uri, purpose);
     planned = performance.now();
     await client.execute("migrate", { uri });
     answer = await awaitMigration(client, { signal });
@@ -69,7 +69,7 @@ async function migrate(
     throw error;
   }
   const { ram, downtime = 0, "x-notices": notices = [] } = answer;
-  const notes = [...plan.ram.flatMap(({ inPlace, reason }) => (inPlace ? [] : [reason])), ...notices];
+  const notes = [...plan.copies, ...notices];
   return {
     outcome: "saved",
     ...(notes.length === 0 ? {} : { note: notes.join("; ") }),
@@ -80,35 +80,41 @@ async function migrate(
   };
 }
 
-/** Chooses what becomes of the RAM, and says what will be done. @throws {CprError} what it is refused for */
+/** What will be done. */
+interface Plan {
+  readonly runState: string;
+  /** Which RAM is copied and why, a sentence each. */
+  readonly copies: readonly string[];
+}
+
+/** Chooses what becomes of the RAM, and sets the VM so. @throws {CprError} what it is refused for */
 async function forecast(
   { name, files }: RegisteredVm,
   client: QmpClient,
   uri: string,
-  purpose: SavePurpose | undefined,
-): Promise<MigrationForecast> {
+  purpose: SavePurpose,
+): Promise<Plan> {
   const query = async (keepRam: boolean): Promise<MigrationForecast> => {
     await writeMigrationSettings(client, settingsFor(purpose, keepRam));
     return (await client.execute("x-query-migrate-plan", { uri })) as MigrationForecast;
   };
-  let plan = await query(true);
-  if (plan.refusals.length > 0) {
-    // What may not stay in place is copied.
-    plan = await query(false);
-  }
-  const [refusal] = plan.refusals;
+  const inPlace = await query(true);
+  const lost = inPlace.refusals.map(({ message }) => `${message}; it is copied`);
+  // What may not stay in place can perhaps be copied.
+  const { refusals, copied: needed, free, ram, runState } = lost.length === 0 ? inPlace : await query(false);
+  const [refusal] = refusals;
   if (refusal !== undefined) {
     const { code, message, hint, category = "refused" } = refusal;
-    throw new CprError(code, category, message, { hint, details: { refusals: plan.refusals } });
+    throw new CprError(code, category, message, { hint, details: { refusals } });
   }
-  const { copied: needed, free } = plan;
   if (free !== undefined && needed > free) {
     throw hostErrors.ERR_CPR_HOST_NO_ROOM({ name, needed, free, path: files.folder });
   }
-  return plan;
+  const copies = ram.flatMap((block) => (block.inPlace ? [] : [block.reason]));
+  return { runState, copies: lost.length === 0 ? copies : lost };
 }
 
-function settingsFor(purpose: SavePurpose | undefined, keepRam: boolean): MigrationSettings {
+function settingsFor(purpose: SavePurpose, keepRam: boolean): MigrationSettings {
   return {
     capabilities: [
       { capability: "x-ignore-shared", state: keepRam },
@@ -116,6 +122,6 @@ function settingsFor(purpose: SavePurpose | undefined, keepRam: boolean): Migrat
       { capability: "multifd", state: false },
       { capability: "pause-before-switchover", state: false },
     ],
-    parameters: { mode: "cpr-reboot", ...(purpose === undefined ? {} : { "x-checkpoint-for": purpose }) },
+    parameters: { mode: "cpr-reboot", "x-checkpoint-for": purpose },
   };
 }

@@ -20,7 +20,14 @@ export interface VmListing {
   readonly pid?: number;
   /** The socket of QMP, if it has a process. */
   readonly socket?: string;
-  readonly checkpoint?: { readonly path: string; readonly bytes: number; readonly made: string };
+  readonly checkpoint?: {
+    readonly path: string;
+    readonly bytes: number;
+    /** ISO 8601. */
+    readonly made: string;
+    /** Bytes of RAM that are in the checkpoint, and that were left in place; undefined if that was not noted. */
+    readonly ram?: VmReport["ram"];
+  };
   /** What was done with it last. */
   readonly last?: VmReport;
 }
@@ -35,13 +42,14 @@ export async function listVm(folders: HostFolders, name: string): Promise<VmList
   const found = VmProcess.find(files);
   const last = readReport<VmReport>(files.last);
   const { state, facts } = checkpoint;
+  const ram = readReport<VmReport>(files.saved)?.ram;
   const idle = { ready: "saved", "in-use": "unsettled", none: last?.outcome === "failed" ? "failed" : "stopped" };
   return {
     name,
     state: found === undefined ? idle[state] : await answerOf(found),
     ...definitionOf(folders, name),
     ...(found === undefined ? {} : { pid: found.pid, socket: files.socket }),
-    ...(facts === undefined ? {} : { checkpoint: facts }),
+    ...(facts === undefined ? {} : { checkpoint: ram === undefined ? facts : { ...facts, ram } }),
     ...(last === undefined ? {} : { last }),
   };
 }

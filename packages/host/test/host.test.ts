@@ -19,7 +19,12 @@ function hostOf(script: string, names: readonly string[], more: Partial<typeof d
     for (const name of names) await VmProcess.find(vmFiles(folders, name))?.end();
   });
   const told: VmReport[] = [];
-  const common = { names: [], signal: new AbortController().signal, tell: (vm: VmReport) => void told.push(vm) };
+  const common = {
+    names: [],
+    wait: false,
+    signal: new AbortController().signal,
+    tell: (vm: VmReport) => void told.push(vm),
+  };
   return { folders, host, told, options: { ...common, program: ["/bin/sh", "-c", script] } };
 }
 
@@ -126,6 +131,16 @@ describe("the registered VMs", () => {
     using _ = lockHost(folders);
     await expect(host.start(options)).rejects.toThrow("Another command works on the registered VMs");
     expect(() => host.add("b", definition)).toThrow("Another command works on the registered VMs");
+  });
+
+  it("wait for each other if they are told to", async () => {
+    const { folders, host, options } = hostOf("exit 3", ["a"]);
+    const lock = lockHost(folders);
+    const waiting = host.start({ ...options, wait: true });
+    const given = host.start({ ...options, wait: true, signal: AbortSignal.abort() });
+    await expect(given).rejects.toThrow("Another command works on the registered VMs");
+    lock[Symbol.dispose]();
+    expect((await waiting).vms).toMatchObject([{ outcome: "failed" }]);
   });
 
   it("are named by those who know them", async () => {

@@ -303,7 +303,9 @@ it("has a unit that systemd finds nothing wrong with", { timeout: 120_000 }, asy
   const host = new TestHost();
   await host.command(0, "install-unit", "--directory", host.folder);
   const unit = join(host.folder, "cpr-host.service");
-  expect(readFileSync(unit, "utf8")).toContain(`ExecStart=-${process.execPath} ${cprCommand} host load --autostart\n`);
+  expect(readFileSync(unit, "utf8")).toContain(
+    `ExecStart=-${process.execPath} ${cprCommand} host load --autostart --wait\n`,
+  );
   const verify = () => spawnSync("systemd-analyze", ["verify", unit], { encoding: "utf8" });
   expect(verify()).toMatchObject({ status: 0, stderr: "" });
   writeFileSync(unit, readFileSync(unit, "utf8").replace("KillMode=", "KillMood="));
