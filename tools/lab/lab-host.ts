@@ -12,6 +12,7 @@ import { labInitramfs } from "./lab-initramfs.ts";
 import { type LabMachine, labMachineOptions } from "./lab-machine.ts";
 import type { LabHost } from "./scenario.ts";
 import { makeExt4, systemImage } from "./system-image.ts";
+import { systemdImage } from "./systemd-image.ts";
 
 const run = promisify(execFile);
 
@@ -91,15 +92,15 @@ export async function runLab(task: LabTask): Promise<LabEnd> {
   mkdirSync(folder, { recursive: true });
   try {
     const { seconds, interactive } = task;
-    const common = { guest, programs, seconds, interactive };
+    const { systemd = false } = host;
+    const common = { guest, programs, systemd, seconds, interactive };
     const second = secondKernel && {
       kernel: secondKernel,
       initramfs: labInitramfs({ ...common, kernel: secondKernel, script: afterKexec }),
     };
     const initramfs = join(folder, "initramfs.cpio");
     writeFileSync(initramfs, labInitramfs({ ...common, kernel: guest, second, script: task.script }));
-    const disk = host.disk && join(folder, "disk.img");
-    if (host.disk && disk) await makeExt4(disk, host.disk);
+    const disk = systemd ? await systemdImage(log) : host.disk && (await makeExt4(join(folder, "disk.img"), host.disk));
     const nvdimms = (host.nvdimms ?? []).map((size, index) => ({ path: join(folder, `nvdimm${index}`), size }));
     const devices = { systemImage: image, disk, nvdimms, consoleLog, channelLog, interactive };
     return { ...(await runQemu({ kernel: guest.kernel, initramfs, ...devices }, task)), consoleLog, channelLog };

@@ -5,6 +5,7 @@ import { busyboxInitramfs, type GuestAssets } from "../guest-assets.ts";
 import type { InitramfsEntry } from "../initramfs.ts";
 import { checkoutEntries } from "./checkout-entries.ts";
 import { KernelModules } from "./kernel-modules.ts";
+import { systemFolder } from "./systemd-image.ts";
 
 /** The name of the port through which the lab host tells this machine what a scenario says and how it ended. */
 export const channelName = "lab.channel";
@@ -16,8 +17,8 @@ const checkout = "cpr";
 const modules = ["virtio_pci", "virtio_blk", "virtio_console", "kvm-amd", "nfit", "nd_pmem", "device_dax", "dax_pmem"];
 
 /**
- * `/init` of the lab host: drivers, the system image at `/usr`, then `/lab/task`. What that prints goes through the channel,
- * followed by its exit status. In a lab host that is used from the console it goes there, and a shell follows.
+ * `/init` of the lab host: drivers, the system image at `/usr`, then {@link labRun}. Where systemd is the init, the root is its
+ * disk, the system image is a folder of that, and systemd runs the task.
  */
 export const labInit = `#!/bin/busybox sh
 export PATH=/bin:/usr/bin:/usr/sbin:/lab/programs HOME=/root TERM=linux
@@ -33,12 +34,32 @@ while read -r module; do
   insmod "/lab/modules/$module.ko" || echo "lab: the module $module cannot be loaded"
 done </lab/modules/order
 mount -t ext4 -o ro /dev/vda /usr
+if [ -e /lab/systemd ]; then
+  mount -t ext4 /dev/vdb /root
+  mount -o move /usr /root/${systemFolder}
+  for folder in ${checkout} boot lab; do
+    mount -o bind "/$folder" "/root/$folder"
+  done
+  for folder in dev proc sys; do
+    mount -o move "/$folder" "/root/$folder"
+  done
+  cd /root
+  mount -o move . /
+  exec chroot . /sbin/init
+fi
 [ ! -b /dev/vdb ] || mount -t ext4 /dev/vdb /var
 cd /${checkout}
-if [ -e /lab/interactive ]; then
+exec sh /lab/run setsid cttyhack
+`;
+
+/**
+ * Runs `/lab/task`. What that prints goes through the channel, followed by its exit status. In a lab host that is used from the
+ * console it goes there, and a shell follows; the arguments are a command that gives it the console as its terminal.
+ */
+export const labRun = `if [ -e /lab/interactive ]; then
   sh /lab/task
   echo "lab: this is the lab host; 'poweroff -f' ends it."
-  setsid cttyhack sh
+  "$@" sh
 else
   until port=$(grep -lx ${channelName} /sys/class/virtio-ports/*/name 2>/dev/null); do
     sleep 0.1
@@ -60,6 +81,8 @@ export interface LabContent {
   readonly second?: { readonly kernel: DebianKernel; readonly initramfs: Uint8Array } | undefined;
   /** Paths of programs of this machine, statically linked, that are to be found by their names. */
   readonly programs: readonly string[];
+  /** Whether its init is systemd, on the disk that is made for that. */
+  readonly systemd: boolean;
   /** A shell script, run in the checkout. */
   readonly script: string;
   /** How long the script may take, unless somebody sits at the console. The lab host ends then even when nobody waits for it. */
@@ -70,7 +93,7 @@ export interface LabContent {
 
 /** The lab host's initramfs: busybox, kernel modules, this checkout as it is now, and the assets for a guest in the lab. */
 export function labInitramfs(content: LabContent): Uint8Array {
-  const { kernel, guest, second, programs, script, seconds, interactive } = content;
+  const { kernel, guest, second, programs, systemd, script, seconds, interactive } = content;
   const file = (path: string, data: Uint8Array | string, mode = 0o644): InitramfsEntry => ({
     path,
     kind: "file",
@@ -84,13 +107,15 @@ export function labInitramfs(content: LabContent): Uint8Array {
     file("lab/modules/order", ordered.map(({ name }) => `${name}\n`).join("")),
     ...programs.map((path) => file(`lab/programs/${basename(path)}`, readFileSync(path), 0o755)),
     file("lab/programs/cpr", `#!/bin/sh\nexec node /${checkout}/packages/cli/bin/cpr.js "$@"\n`, 0o755),
+    file("lab/run", labRun),
     file("lab/task", script),
     file("lab/seconds", `${seconds}\n`),
     ...(interactive ? [file("lab/interactive", "")] : []),
+    ...(systemd ? [file("lab/systemd", "")] : []),
     ...(second === undefined
       ? []
       : [file("boot/vmlinuz", readFileSync(second.kernel.kernel)), file("boot/initrd.img", second.initramfs)]),
-    ...["root", "usr", "var"].map((path): InitramfsEntry => ({ path, kind: "folder" })),
+    ...["root", "usr", "var", "boot"].map((path): InitramfsEntry => ({ path, kind: "folder" })),
     ...["lib", "lib64"].map((path): InitramfsEntry => ({ path, kind: "link", target: `usr/${path}` })),
     ...checkoutEntries(checkout),
     ...[guest.kernel, guest.initramfs, guest.busybox].map((path) =>

@@ -5,7 +5,7 @@ export interface LabMachine {
   readonly kernel: string;
   readonly initramfs: string;
   readonly systemImage: string;
-  /** A disk that can be written to. */
+  /** A disk that can be written to; what is written is gone with the lab host. */
   readonly disk?: string | undefined;
   /** The files behind its NVDIMMs; QEMU makes them. */
   readonly nvdimms: readonly { readonly path: string; readonly size: string }[];
@@ -61,7 +61,7 @@ export function labMachineOptions(machine: LabMachine): string[] {
     ]),
     ...["-kernel", machine.kernel, "-initrd", machine.initramfs, "-append", kernelOptions],
     ...["-drive", `file=${quoted(machine.systemImage)},if=virtio,format=raw,readonly=on`],
-    ...(machine.disk === undefined ? [] : ["-drive", `file=${quoted(machine.disk)},if=virtio,format=raw`]),
+    ...(machine.disk === undefined ? [] : ["-drive", `file=${quoted(machine.disk)},if=virtio,format=raw,snapshot=on`]),
     ...["-chardev", `${consoleDevice},id=console`, "-serial", "chardev:console"],
     ...["-device", "virtio-serial-pci", "-chardev", `${channelDevice},id=channel`],
     ...["-device", `virtserialport,chardev=channel,name=${channelName}`],

@@ -9,12 +9,13 @@ import { loadScenario, scenarioNames } from "./scenarios.ts";
 
 const usage = `Usage: npm run lab -- SCENARIO... [--accel NAME,...] [--smp N,...] [--keep] [--verbose]
        npm run lab -- list
-       npm run lab -- shell
+       npm run lab -- shell [--systemd]
 
   --accel NAME,...  the backends that a scenario tries, instead of its own
   --smp N,...       the numbers of vCPUs that its guests have
   --keep            runs the scenario on the lab host's console, and leaves a shell there
-  --verbose         shows the lab host's console`;
+  --verbose         shows the lab host's console
+  --systemd         leaves you on a lab host whose init is systemd`;
 
 function commandLine() {
   try {
@@ -25,6 +26,7 @@ function commandLine() {
         smp: { type: "string" },
         keep: { type: "boolean", default: false },
         verbose: { type: "boolean", default: false },
+        systemd: { type: "boolean", default: false },
       },
     });
   } catch (error) {
@@ -50,7 +52,7 @@ for (const name of positionals) {
   } else if (name === "shell") {
     await runLab({
       name,
-      host: { nvdimms: ["4608M"], disk: "1G", secondKernel: true },
+      host: { nvdimms: ["4608M"], disk: "1G", secondKernel: true, systemd: values.systemd },
       script: "node tools/lab/persistent-memory.ts devdax\n",
       programs: ["kvm-probe"],
       interactive: true,

@@ -17,6 +17,11 @@ export interface LabHost {
   readonly nvdimms?: readonly string[];
   /** The size of its disk: an ext4 file system, empty at first, mounted at `/var`. */
   readonly disk?: string;
+  /**
+   * Whether its init is Debian's systemd. The disk is another one then: the root is on it, with 3 GiB of room in `/var` as
+   * anywhere else. The scenario is run by a unit once the host has booted.
+   */
+  readonly systemd?: boolean;
   /** Whether there is another kernel to go over to: `/boot/vmlinuz` and `/boot/initrd.img`, to which `kexecSecondKernel` goes. */
   readonly secondKernel?: boolean;
 }

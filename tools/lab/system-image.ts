@@ -9,7 +9,8 @@ import { belowUsr } from "../debian-kernel.ts";
 import { root } from "../workspace.ts";
 
 const run = promisify(execFile);
-const cache = join(root, ".cache", "lab");
+/** The cache of all that lab hosts are made of. */
+export const labCache = join(root, ".cache", "lab");
 
 /** A file of the lab host's `/usr`, and where it is on this machine. */
 interface SystemFile {
@@ -45,7 +46,7 @@ const debianPrograms = {
  */
 function unpackedPrograms(): Promise<string> {
   const { packages } = debianPrograms;
-  return cachedDebianPackages(join(cache, `packages-${packages.join("-")}`), packages, { dependencies: true });
+  return cachedDebianPackages(join(labCache, `packages-${packages.join("-")}`), packages, { dependencies: true });
 }
 
 /** The libraries that programs need: those of this machine, or those below `unpacked`, where a package was unpacked. */
@@ -93,16 +94,50 @@ function identityOf(files: readonly SystemFile[]): string {
     const { size, mtimeMs } = statSync(source);
     hash.update(`${path}\0${source}\0${size}\0${mtimeMs}\n`);
   }
-  return hash.digest("hex").slice(0, 16);
+  return hash.digest("hex");
 }
 
-/** Makes a file with an ext4 file system of that size in it; e2fsprogs must be there. */
-export async function makeExt4(path: string, size: string, options: readonly string[] = []): Promise<void> {
+/** Makes a file with an ext4 file system of that size in it; e2fsprogs must be there. @returns its path */
+export async function makeExt4(path: string, size: string, options: readonly string[] = []): Promise<string> {
   await run("/usr/sbin/mke2fs", ["-q", "-t", "ext4", ...options, path, size]);
+  return path;
 }
 
 /**
- * The lab host's `/usr` as an ext4 image, made when something that goes into it has changed; images before it are removed.
+ * An ext4 image that is made when its identity has changed; images of its name before it are removed. `fill` puts what is to be
+ * in it into a folder, and then has the image made, of a size and with options as mke2fs takes them.
+ *
+ * @returns its path
+ * @throws {DebianArchiveError} if mke2fs is missing and cannot be installed
+ */
+export async function cachedImage(
+  name: string,
+  identity: string,
+  fill: (folder: string, makeImage: (size: string, options?: readonly string[]) => Promise<string>) => Promise<unknown>,
+): Promise<string> {
+  const file = `${name}-${identity.slice(0, 16)}.img`;
+  const image = join(labCache, file);
+  if (existsSync(image)) return image;
+  await ensureDebianPackages(["e2fsprogs"]);
+  await mkdir(labCache, { recursive: true });
+  const folder = await mkdtemp(join(labCache, `${name}-`));
+  try {
+    const content = join(folder, "content");
+    await mkdir(content);
+    const temporary = join(folder, file);
+    await fill(content, (size, options = []) => makeExt4(temporary, size, [...options, "-d", content]));
+    const outdated = (await readdir(labCache)).filter((each) => each.startsWith(`${name}-`) && each.endsWith(".img"));
+    await rename(temporary, image);
+    // A lab host that runs has its image open.
+    for (const each of outdated) if (each !== file) await rm(join(labCache, each), { force: true });
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+  return image;
+}
+
+/**
+ * The lab host's `/usr` as an ext4 image: see {@link cachedImage}.
  *
  * @returns its path
  * @throws {DebianArchiveError} if mke2fs is missing and cannot be installed
@@ -110,28 +145,15 @@ export async function makeExt4(path: string, size: string, options: readonly str
 export async function systemImage(log: (message: string) => void): Promise<string> {
   await ensureDebianPackages(["e2fsprogs"]);
   const files = await systemFiles();
-  const image = join(cache, `system-${identityOf(files)}.img`);
-  if (existsSync(image)) return image;
-  log("Making the lab host's system image ...");
-  await mkdir(cache, { recursive: true });
-  const folder = await mkdtemp(join(cache, "system-"));
-  try {
-    const content = join(folder, "usr");
+  return cachedImage("system", identityOf(files), async (folder, makeImage) => {
+    log("Making the lab host's system image ...");
     for (const { path, source } of files) {
-      await mkdir(dirname(join(content, path)), { recursive: true });
-      await copyFile(source, join(content, path));
+      await mkdir(dirname(join(folder, path)), { recursive: true });
+      await copyFile(source, join(folder, path));
     }
     const bytes = files.reduce((sum, { source }) => sum + statSync(source).size, 0);
     const megabytes = Math.ceil((bytes * 1.1) / 2 ** 20) + 16;
-    const temporary = join(folder, "system.img");
     // No journal and no room for root: it is only ever read.
-    await makeExt4(temporary, `${megabytes}M`, ["-O", "^has_journal", "-m", "0", "-d", content]);
-    const outdated = (await readdir(cache)).filter((name) => /^system-[0-9a-f]{16}\.img$/.test(name));
-    await rename(temporary, image);
-    // A lab host that runs has its image open.
-    for (const name of outdated) if (join(cache, name) !== image) await rm(join(cache, name), { force: true });
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
-  return image;
+    return makeImage(`${megabytes}M`, ["-O", "^has_journal", "-m", "0"]);
+  });
 }

@@ -5,7 +5,7 @@ import { dirname, join } from "node:path";
 import { beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import { checkoutEntries } from "../lab/checkout-entries.ts";
 import { dependenciesOf, KernelModules } from "../lab/kernel-modules.ts";
-import { channelName, labInit } from "../lab/lab-initramfs.ts";
+import { channelName, labInit, labRun } from "../lab/lab-initramfs.ts";
 import { type LabMachine, labMachineOptions } from "../lab/lab-machine.ts";
 import { loadScenario, scenarioNames } from "../lab/scenarios.ts";
 import { librariesIn } from "../lab/system-image.ts";
@@ -88,10 +88,12 @@ test("a checkout goes into the lab without packages by others, tests and declara
   expect(entries.find(({ path }) => path === "cpr/packages/b/node_modules/@cpr/a")).toMatchObject({ target: "../a" });
 });
 
-test("/init of the lab host is a script that a shell accepts", () => {
-  write("init", labInit);
-  execFileSync("sh", ["-n", join(folder, "init")], { stdio: "pipe" });
-  expect(labInit).toContain(`grep -lx ${channelName} `);
+test("the lab host's scripts are accepted by a shell", () => {
+  for (const script of [labInit, labRun]) {
+    write("script", script);
+    execFileSync("sh", ["-n", join(folder, "script")], { stdio: "pipe" });
+  }
+  expect(labRun).toContain(`grep -lx ${channelName} `);
 });
 
 test("the channel is on standard output, and the console is when somebody sits there; the other one is a file", () => {
