@@ -70,7 +70,9 @@ async function make(kind: GoldenKind, format: string): Promise<void> {
     writeFileSync(`${target}.state.gz`, gzipSync(readFileSync(state), { level: 9 }));
     if (kind.inPlace === true) {
       writeFileSync(`${target}.ram.gz`, gzipSync(readFileSync(join(folder, "ram")), { level: 9 }));
-      writeFileSync(`${target}.ram.cpr`, readFileSync(join(folder, "ram.cpr")));
+      // Without what the RAM's file was like: unpacked, it will have another time.
+      const mark = readFileSync(join(folder, "ram.cpr"), "latin1");
+      writeFileSync(`${target}.ram.cpr`, mark.replace(/^cpr file .*\n/m, ""));
     }
   } finally {
     rmSync(folder, { recursive: true, force: true });

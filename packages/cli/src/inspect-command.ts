@@ -67,6 +67,7 @@ function plain(_key: string, value: unknown): unknown {
 export function reportOf(inspection: CheckpointInspection): string {
   const { machine, capabilities, uuid, mode, processor, runState, wasSuspended, ram, sections, files } = inspection;
   const { model, count } = processor;
+  const { purpose, bootId, writer } = inspection;
   const facts: readonly (readonly [string, string])[] = [
     ["checkpoint", `${inspection.uri}, ${formatBytes(inspection.length)}, format ${inspection.format}`],
     ["machine", machine],
@@ -74,6 +75,9 @@ export function reportOf(inspection: CheckpointInspection): string {
     ...(uuid === undefined ? [] : [["uuid", uuid] as const]),
     ["runstate", wasSuspended ? `${runState}, the guest was suspended` : runState],
     ["mode", mode],
+    ...(purpose === undefined ? [] : [["made for", `a ${purpose}`] as const]),
+    ...(bootId === undefined ? [] : [["boot", bootId] as const]),
+    ...(writer === undefined ? [] : [["writer", `${writer.program} ${writer.version}`] as const]),
     ["capabilities", capabilities.length === 0 ? "none" : capabilities.join(", ")],
     ["generation", inspection.generation],
     ...ram.map(({ id, size, inPlace, bound, pages }) => {

@@ -8,8 +8,9 @@ import {
 } from "@cpr/monitor";
 import { Command } from "commander";
 import { absoluteUri } from "./absolute-uri.ts";
-import { followMigration } from "./followed-migration.ts";
+import { type Follower, followMigration } from "./followed-migration.ts";
 import { installedPlugins } from "./installed-plugins.ts";
+import { Interruption } from "./interruption.ts";
 import { applySettings, type MigrationOptions, settingsOf, withMigrationOptions } from "./migration-options.ts";
 import { connectToVm, withVm } from "./vm-connection.ts";
 
@@ -50,12 +51,15 @@ async function load(vm: string, place: string, options: LoadOptions): Promise<vo
   await using client = await connectToVm(vm);
   // A client's commands are carried out one after the other, and the load is the longest of them.
   await using observer = await connectToVm(vm);
+  using interruption = new Interruption();
   const before = await readMigrationSettings(client);
   let result: MigrationProgress;
   try {
     await applySettings(client, await settingsFor(uri, options), options.set);
+    interruption.throwIfInterrupted();
     const loading = client.execute("migrate-incoming", { uri, "exit-on-error": false });
-    [, result] = await Promise.all([loading, followWhile(loading, observer, quiet === true)]);
+    const output = quiet === true ? undefined : process.stderr;
+    [, result] = await Promise.all([loading, followWhile(loading, observer, { output, signal: interruption.signal })]);
   } catch (error) {
     await tellWaiting(client, before).catch(() => {});
     throw error;
@@ -64,6 +68,8 @@ async function load(vm: string, place: string, options: LoadOptions): Promise<vo
   if (json === true) {
     process.stdout.write(`${JSON.stringify({ status, result }, undefined, 2)}\n`);
   } else if (quiet !== true) {
+    const { "x-notices": notices = [] } = result;
+    process.stdout.write(notices.map((notice) => `Note: ${notice}\n`).join(""));
     process.stdout.write(`Loaded from ${uri}; the VM is ${status}.\n`);
   }
 }
@@ -91,14 +97,13 @@ async function settingsFor(uri: string, options: LoadOptions): Promise<Migration
   };
 }
 
-async function followWhile(loading: Promise<unknown>, observer: QmpClient, quiet: boolean) {
-  const output = quiet ? undefined : process.stderr;
+async function followWhile(loading: Promise<unknown>, observer: QmpClient, follower: Follower) {
   try {
-    return await followMigration(observer, { output });
+    return await followMigration(observer, follower);
   } catch {
     // What the command itself is answered is what counts.
     await loading;
-    return followMigration(observer, { output });
+    return followMigration(observer, follower);
   }
 }
 

@@ -1,6 +1,5 @@
-import { readFileSync } from "node:fs";
 import type { Worker } from "node:worker_threads";
-import { exitStatus, isCprError } from "@cpr/core";
+import { exitStatus, isCprError, programVersion } from "@cpr/core";
 import { Command, CommanderError } from "commander";
 import { acceptSingleDash } from "./qemu-spelling.ts";
 import { run } from "./run.ts";
@@ -13,9 +12,6 @@ import { createRunCommand, type RunOptions } from "./run-options.ts";
  * @returns the exit status.
  */
 export async function main(words: readonly string[], thread?: Worker): Promise<number> {
-  const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
-    version: string;
-  };
   let status = 0;
   const runCommand = createRunCommand().action(async (options: RunOptions) => {
     status = await run(options, thread);
@@ -24,7 +20,7 @@ export async function main(words: readonly string[], thread?: Worker): Promise<n
   const others = first === "run" ? [] : (await import("./other-commands.ts")).createOtherCommands();
   const program = new Command("cpr")
     .description("CheckPoint and Restart for virtual machines.")
-    .version(version, "-V, --version", "show the version")
+    .version(programVersion(), "-V, --version", "show the version")
     .helpOption("-h, --help", "show this help")
     .helpCommand("help [command]", "show the help of a command")
     .addCommand(runCommand);

@@ -2,11 +2,13 @@ import { CprError, formatBytes, type MigrationForecast } from "@cpr/core";
 import { type MigrationProgress, readMigrationSettings, writeMigrationSettings } from "@cpr/monitor";
 import { Command } from "commander";
 import { absoluteUri } from "./absolute-uri.ts";
-import { followMigration } from "./followed-migration.ts";
+import { beginMigration, followMigration } from "./followed-migration.ts";
+import { Interruption } from "./interruption.ts";
 import { applySettings, type MigrationOptions, settingsOf, withMigrationOptions } from "./migration-options.ts";
 import { connectToVm, withVm } from "./vm-connection.ts";
 
 interface SaveOptions extends MigrationOptions {
+  readonly for: string;
   readonly copyRam?: true;
   readonly bandwidth?: string;
   readonly dryRun?: true;
@@ -26,6 +28,11 @@ export function createSaveCommand(): Command {
     .helpOption("-h, --help", "show this help")
     .argument("<uri>", "a path, or a URI as migrate takes it; the path of a file begins in this folder");
   return withMigrationOptions(command)
+    .option(
+      "--for <purpose>",
+      "what the checkpoint is to outlive: restart of the VM's process, or reboot of the host, which refuses to leave RAM where that loses it",
+      "restart",
+    )
     .option("--copy-ram", "copy all RAM into the checkpoint, also what could stay in place")
     .option("--bandwidth <size>", "bytes per second at most, e.g. 512M; the guest stands still meanwhile")
     .option("-n, --dry-run", "check and tell, and stop there; nothing is changed")
@@ -40,6 +47,7 @@ Ctrl-C gives the save up, and the VM runs on.
 Examples:
   cpr save vm.qmp vm.state --dry-run
   cpr save vm.qmp vm.state --quit
+  cpr save vm.qmp /var/lib/vm/vm.state --for reboot --quit
   cpr save vm.qmp 'exec:zstd -c > /var/tmp/vm.zst' --copy-ram
 
 Exit status: 0 saved, or it could be; 7 refused, or given up; others as the page about errors tells.`,
@@ -51,12 +59,18 @@ async function save(vm: string, place: string, options: SaveOptions): Promise<vo
   const uri = absoluteUri(place);
   const { set, bandwidth, dryRun, quit, quiet, json, copyRam } = options;
   await using client = await connectToVm(vm);
+  using interruption = new Interruption();
   const before = await readMigrationSettings(client);
   const settings = [...set, ...(bandwidth === undefined ? [] : [`max-bandwidth=${bandwidth}`])];
   let plan: MigrationForecast;
   try {
-    await applySettings(client, settingsOf(options, copyRam !== true), settings);
+    const { capabilities, parameters } = settingsOf(options, copyRam !== true);
+    // A VM's process that is older than the parameter saves for a restart.
+    const purpose = options.for === "restart" && !("x-checkpoint-for" in before.parameters) ? undefined : options.for;
+    const made = purpose === undefined ? {} : { "x-checkpoint-for": purpose };
+    await applySettings(client, { capabilities, parameters: { ...parameters, ...made } }, settings);
     plan = (await client.execute("x-query-migrate-plan", { uri })) as MigrationForecast;
+    interruption.throwIfInterrupted();
   } catch (error) {
     await writeMigrationSettings(client, before);
     throw error;
@@ -78,9 +92,10 @@ async function save(vm: string, place: string, options: SaveOptions): Promise<vo
   }
   let result: MigrationProgress;
   try {
-    await client.execute("migrate", { uri });
+    const { signal } = interruption;
+    await beginMigration(client, vm, uri, signal);
     const output = quiet === true ? undefined : process.stderr;
-    result = await followMigration(client, { output, expected: plan.copied });
+    result = await followMigration(client, { output, expected: plan.copied, signal });
   } catch (error) {
     // Why it failed says more than that the VM, which may have ended, did not get its settings back.
     await writeMigrationSettings(client, before).catch(() => {});
@@ -97,9 +112,11 @@ async function save(vm: string, place: string, options: SaveOptions): Promise<vo
   }
 }
 
-function reportOf({ uri, mode, capabilities, transport, refusals, ram, copied, free }: MigrationForecast): string {
+function reportOf(plan: MigrationForecast): string {
+  const { uri, mode, purpose, capabilities, transport, refusals, ram, copied, free, survivesReboot } = plan;
+  const lasts = survivesReboot === false ? ", on a file system that is gone after a reboot of the host" : "";
   return [
-    `Checkpoint: ${uri}`,
+    `Checkpoint: ${uri}, for a ${purpose}${lasts}`,
     `Mode: ${mode}; capabilities: ${capabilities.length === 0 ? "none" : capabilities.join(", ")}`,
     ...(transport === undefined ? [] : [`Transport: ${transport.scheme}, which ${abilitiesOf(transport.supports)}`]),
     ...ram.map(({ reason, looksShared }) => (looksShared ? `Note: ${reason}` : reason)),

@@ -4,6 +4,7 @@
  * @packageDocumentation
  */
 export * from "./backend.ts";
+export * from "./boot-id.ts";
 export * from "./bus.ts";
 export * from "./character-device.ts";
 export * from "./clock.ts";
@@ -45,6 +46,7 @@ export * from "./processor-check.ts";
 export * from "./processor-model.ts";
 export * from "./processor-report.ts";
 export * from "./processor-state.ts";
+export * from "./program-version.ts";
 export * from "./runstate.ts";
 export * from "./state/codec.ts";
 export type { DescribedValue } from "./state/described-value.ts";
@@ -53,7 +55,7 @@ export * from "./state/fields.ts";
 export * from "./state/schema.ts";
 export * from "./state-folder.ts";
 export type { StreamConfiguration } from "./stream/configuration-section.ts";
-export type { DeviceSection, FileFacts } from "./stream/description-section.ts";
+export type { CheckpointOrigin, DeviceSection, FileFacts } from "./stream/description-section.ts";
 export * from "./stream-pipes.ts";
 export * from "./system-reason.ts";
 export * from "./timer-queue.ts";

@@ -15,6 +15,15 @@ export interface Refusal {
   readonly category?: ErrorCategory;
 }
 
+/** What a checkpoint may be made to outlive. */
+export const checkpointPurposes = ["restart", "reboot"] as const;
+
+/**
+ * What a checkpoint is made for, and so what has to be found again by who loads it: `restart` of the VM's process, or a
+ * `reboot` of the host, into the same kernel or another one.
+ */
+export type CheckpointPurpose = (typeof checkpointPurposes)[number];
+
 /** What a mode is asked to judge. */
 export interface MigrationPlan {
   readonly uri: TransportUri;
@@ -24,6 +33,8 @@ export interface MigrationPlan {
   readonly capabilities: ReadonlySet<string>;
   /** Pages of RAM are to bypass the host's page cache, where they have channels of their own. */
   readonly directIo: boolean;
+  /** What the checkpoint is made for; on the incoming side, what the next one would be. */
+  readonly purpose: CheckpointPurpose;
   readonly runState: RunState;
   readonly memory: readonly { readonly id: string; readonly location: string; readonly supports: MemorySupports }[];
 }

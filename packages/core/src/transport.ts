@@ -107,6 +107,8 @@ export interface PlaceReport {
   readonly free?: number;
   /** What stands there now, as {@link MemoryBacking.identity} names it; undefined if it is nothing, or nobody knows. */
   readonly identity?: string;
+  /** What is there is found again after the host's kernel was replaced; undefined if nobody knows. */
+  readonly survivesReboot?: boolean;
   /** Why nothing can be written there, if that can be seen; the error that {@link Transport.openSink} would throw. */
   readonly problem?: CprError;
 }

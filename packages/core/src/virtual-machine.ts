@@ -1,5 +1,5 @@
 import type { DescriptorRegistry } from "./descriptor-registry.ts";
-import type { Refusal } from "./migration-mode.ts";
+import type { CheckpointPurpose, Refusal } from "./migration-mode.ts";
 import type { RunState } from "./runstate.ts";
 import type { TransportSupports } from "./transport.ts";
 
@@ -60,6 +60,8 @@ export interface RamForecast {
   readonly size: number;
   /** Where it lives, for people. */
   readonly location: string;
+  /** What is there is found again after the host's kernel was replaced. */
+  readonly survivesReboot: boolean;
   readonly inPlace: boolean;
   /** Why it stays in place or is copied, one sentence. */
   readonly reason: string;
@@ -73,6 +75,8 @@ export interface RamForecast {
 export interface MigrationForecast {
   readonly uri: string;
   readonly mode: string;
+  /** What the checkpoint is made for. */
+  readonly purpose: CheckpointPurpose;
   readonly runState: RunState;
   /** The capabilities that are on. */
   readonly capabilities: readonly string[];
@@ -87,6 +91,8 @@ export interface MigrationForecast {
   readonly copied: number;
   /** Bytes that can be written to the place that the URI names; undefined if nobody knows. */
   readonly free?: number;
+  /** What is at that place is found again after the host's kernel was replaced; undefined if nobody knows. */
+  readonly survivesReboot?: boolean;
 }
 
 /** What one migration has instead of the settings. */

@@ -21,6 +21,7 @@ describe("a forecast of a migration", () => {
     expect(plan).toEqual({
       uri: "store:a",
       mode: "keeping",
+      purpose: "restart",
       runState: "running",
       capabilities: ["x-ignore-shared"],
       transport: { scheme: "store", supports: expect.objectContaining({ stores: true, seekable: true }) },
@@ -31,8 +32,10 @@ describe("a forecast of a migration", () => {
           id: "ram0",
           size: mebibyte,
           location: "/ram0",
+          survivesReboot: false,
           inPlace: true,
-          reason: "RAM 'ram0' (/ram0) is shared and can be found again, so it stays in place",
+          reason:
+            "RAM 'ram0' (/ram0) is shared and can be found again, so it stays in place; it outlives this process, but not the host's kernel",
           looksShared: false,
           copied: 0,
         },

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { crc32 } from "node:zlib";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { isCprError } from "../src/index.ts";
+import { factsFormat } from "../src/stream/description-section.ts";
 import { encodeTrailer, trailerLength } from "../src/stream/trailer.ts";
 import { type FakeOptions, fakeVirtualMachine, instructions, mebibyte, type, until } from "./fakes/fake-machine.ts";
 import { keptMemory, streams, transportFaults } from "./fakes/fake-plugin.ts";
@@ -54,7 +55,7 @@ function forge(from: string, to: string): void {
   expect(at, from).toBeGreaterThanOrEqual(0);
   expect(to.length).toBe(from.length);
   stream.write(to, at, "latin1");
-  stream.write('"format":1', stream.indexOf('"format":2'), "latin1");
+  stream.write('"format":1', stream.indexOf(`"format":${factsFormat}`), "latin1");
   const body = stream.subarray(0, stream.length - trailerLength);
   const descriptionLength = Number(/description=(\d+)/.exec(stream.subarray(body.length).toString("latin1"))?.[1]);
   const trailer = encodeTrailer({ checksum: crc32(body), length: body.length, descriptionLength });

@@ -290,7 +290,7 @@ describe("a checkpoint that is broken", () => {
       {},
       "the RAM section: version 5 is too new",
     ],
-    ["facts of a newer version", '"format":2', '"format":3', {}, "the checkpoint: version 3 is too new"],
+    ["facts of a newer version", '"format":3', '"format":4', {}, "the checkpoint: version 4 is too new"],
     ["another section before RAM", "\x03ram\0\0\0\0", "\x03rom\0\0\0\0", {}, "Unknown section or instance 'rom' 0"],
     ["an unknown command", "\x08\0\x0b\0\0", "\x08\0\x07\0\0", {}, "unknown command 7"],
     ["an unknown section", "\x04\0\0\0\x01", "\x09\0\0\0\x01", {}, "Unknown section type 9"],
@@ -310,6 +310,9 @@ describe("a checkpoint that is broken", () => {
     ["something that is not known instead of facts", '"cpr":', '"cpx":', {}, "has an unknown key 'cpx'"],
     ["a section without a name", "\x08example0", "\0example0", {}, "a name has 0 bytes"],
     ["a section with a long name", "\x08example0", "\xc8example0", {}, "a section is longer than the stream"],
+    ["a purpose that nobody knows", "restart", "reshart", {}, "does not tell what it was made for"],
+    ["a boot that is none", "01234567-89ab", "01234567-89ag", {}, "does not tell what it was made for"],
+    ["a writer without a version", '"version":"1.2.3"', '"verzion":"1.2.3"', {}, "does not tell what it was made for"],
     ["a generation that is none", "0123456789abcdef", "0123456789abcdeg", {}, "malformed key 'cpr'"],
     [
       "an unknown subsection",

@@ -30,6 +30,7 @@ describe("what settings want of a transport", () => {
       transport: { stores: true, passesDescriptors: false, ...supports },
       capabilities: new Set(capabilities),
       directIo,
+      purpose: "restart",
       runState: "running",
       memory: [],
     });

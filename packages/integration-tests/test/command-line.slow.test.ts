@@ -149,7 +149,7 @@ it("monitor answers lines of a pipe as the VM's own monitor does", async () => {
 
 it("inspect shows what is in a checkpoint, also through a command, and finds what is damaged", async () => {
   const folder = scratchFolder();
-  const packed = join(goldenFolder, "format-2-mapped.state.gz");
+  const packed = join(goldenFolder, "format-3-mapped.state.gz");
   const { gunzipSync } = await import("node:zlib");
   const whole = gunzipSync(readFileSync(packed));
   writeFileSync(join(folder, "vm.state"), whole);
@@ -157,11 +157,13 @@ it("inspect shows what is in a checkpoint, also through a command, and finds wha
   expect(shown).toMatchObject({ status: 0, stderr: "" });
   expect(shown.stdout).toMatch(/^processor {5}1 vCPU 'cpr64-v2'$/m);
   expect(shown.stdout).toMatch(/^capabilities {2}mapped-ram$/m);
+  expect(shown.stdout).toMatch(/^made for {6}a restart\nboot {10}[0-9a-f-]{36}\nwriter {8}cpr \d/m);
   expect(shown.stdout).toMatch(/^ {2}com1 0 +uart-16550 +version \d+ +\d+ bytes$/m);
   const json = JSON.parse((await cpr(folder, "inspect", "vm.state", "--json")).stdout) as {
     ram: readonly { pages: number }[];
   };
-  expect(json).toMatchObject({ format: 2, machine: "pc", mode: "cpr-reboot", runState: "running" });
+  expect(json).toMatchObject({ format: 3, machine: "pc", mode: "cpr-reboot", runState: "running" });
+  expect(json).toMatchObject({ purpose: "restart", bootId: expect.any(String), writer: { program: "cpr" } });
   expect(json.ram[0]?.pages).toBeGreaterThan(4000);
   const fields = await cpr(folder, "inspect", "vm.state", "--section", "com1");
   expect(fields.stdout).toMatch(/^ {2}lineControl: 0x3$/m);

@@ -18,7 +18,7 @@ const names = readdirSync(goldenFolder)
   .map((name) => name.slice(0, -suffix.length));
 
 it("there is one of each format and kind; format 1 had no mapped-ram", () => {
-  const expected = [1, 2].flatMap((format) =>
+  const expected = [1, 2, 3].flatMap((format) =>
     goldenKinds
       .filter(({ capabilities }) => format > 1 || !capabilities.includes("mapped-ram"))
       .map(({ name }) => `format-${format}-${name}`),

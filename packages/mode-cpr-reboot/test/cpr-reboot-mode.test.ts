@@ -12,6 +12,7 @@ const plan = (change: Partial<MigrationPlan> = {}): MigrationPlan => ({
   ],
   capabilities: new Set(["x-ignore-shared"]),
   directIo: false,
+  purpose: "restart",
   runState: "running",
   memory: [],
   ...change,

@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { programVersion } from "@cpr/core";
 
 /** What `query-version` and QMP's greeting tell: QEMU's members, with this program's version. */
 export interface VersionInformation {
@@ -9,9 +9,7 @@ export interface VersionInformation {
 
 /** The version of this program, in the form that tools for QEMU read. */
 export function versionInformation(): VersionInformation {
-  const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
-    version: string;
-  };
+  const version = programVersion();
   const [major = 0, minor = 0, micro = 0] = version.split(/[.+-]/).map(Number);
   return { qemu: { major, minor, micro }, package: `cpr ${version}` };
 }

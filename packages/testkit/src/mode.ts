@@ -9,7 +9,15 @@
  * @packageDocumentation
  */
 import assert from "node:assert/strict";
-import type { MemorySupports, MigrationMode, MigrationPlan, Refusal, RunState, TransportSupports } from "@cpr/core";
+import {
+  checkpointPurposes,
+  type MemorySupports,
+  type MigrationMode,
+  type MigrationPlan,
+  type Refusal,
+  type RunState,
+  type TransportSupports,
+} from "@cpr/core";
 import { CaseList, type ComplianceCase, registerCases } from "./compliance-case.ts";
 import { transportUri } from "./fakes/transport-uri.ts";
 
@@ -114,7 +122,7 @@ function memorySupports(): MemorySupports[] {
   );
 }
 
-/** All kinds of transports, run states, capabilities and memory, each with each. */
+/** All kinds of transports, run states, purposes, capabilities and memory, each with each. */
 function plans(): MigrationPlan[] {
   const transports: TransportSupports[] = truth.flatMap((stores) =>
     truth.map((seekable) => ({ stores, seekable, parallel: false, passesDescriptors: false })),
@@ -122,16 +130,19 @@ function plans(): MigrationPlan[] {
   const runStates: RunState[] = ["running", "paused", "suspended", "prelaunch", "inmigrate", "postmigrate", "shutdown"];
   return transports.flatMap((transport) =>
     runStates.flatMap((runState) =>
-      [[], ["x-ignore-shared"]].flatMap((capabilities) =>
-        memorySupports().map((supports) => ({
-          uri: transportUri(transport.stores ? "file:/tmp/vm.state" : "unix:/tmp/socket"),
-          transport,
-          transports: transports.map((supports, index) => ({ scheme: `scheme${index}`, supports })),
-          capabilities: new Set(capabilities),
-          directIo: false,
-          runState,
-          memory: [{ id: "ram0", location: "/dev/shm/ram0", supports }],
-        })),
+      checkpointPurposes.flatMap((purpose) =>
+        [[], ["x-ignore-shared"]].flatMap((capabilities) =>
+          memorySupports().map((supports) => ({
+            uri: transportUri(transport.stores ? "file:/tmp/vm.state" : "unix:/tmp/socket"),
+            transport,
+            transports: transports.map((supports, index) => ({ scheme: `scheme${index}`, supports })),
+            capabilities: new Set(capabilities),
+            directIo: false,
+            purpose,
+            runState,
+            memory: [{ id: "ram0", location: "/dev/shm/ram0", supports }],
+          })),
+        ),
       ),
     ),
   );

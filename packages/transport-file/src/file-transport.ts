@@ -1,6 +1,14 @@
-import { accessSync, constants, statfsSync, statSync } from "node:fs";
+import { accessSync, constants, realpathSync, statfsSync, statSync } from "node:fs";
 import { dirname } from "node:path";
-import type { PlaceReport, Transport, TransportOptions, TransportSink, TransportSource, TransportUri } from "@cpr/core";
+import {
+  hostFileSystem,
+  type PlaceReport,
+  type Transport,
+  type TransportOptions,
+  type TransportSink,
+  type TransportSource,
+  type TransportUri,
+} from "@cpr/core";
 import { injectable } from "@cpr/core/di";
 import { descriptorSetOf } from "./descriptor-set.ts";
 import { fileError, fileErrors } from "./errors.ts";
@@ -39,11 +47,13 @@ export class FileTransport implements Transport {
         return {};
       }
       // A stream is written beside what stands there, which stays until the stream is complete.
-      const folder = dirname(path);
+      const folder = dirname(found === undefined ? path : realpathSync(path));
       const { bavail, bsize } = statfsSync(folder);
       // With a slash at the end it is a folder or an error.
       accessSync(`${folder}/`, constants.W_OK);
-      return { free: bavail * bsize, ...(found === undefined ? {} : { identity: `${found.dev}:${found.ino}` }) };
+      const { survivesReboot } = hostFileSystem(folder);
+      const identity = found === undefined ? {} : { identity: `${found.dev}:${found.ino}` };
+      return { free: bavail * bsize, survivesReboot, ...identity };
     } catch (error) {
       return problem(error);
     }

@@ -2,6 +2,7 @@ import { readFileSync, writeSync } from "node:fs";
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { hostFileSystem } from "@cpr/core";
 import { transportUri } from "@cpr/testkit/fakes";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { FileTransport } from "../src/index.ts";
@@ -62,7 +63,11 @@ describe("file:PATH,offset=N", () => {
     expect((await examine(`file:${path},offset=0x1000`)).free).toBeGreaterThan(0);
     await send(`file:${path}`);
     const { dev, ino } = await stat(path);
-    expect(await examine(`file:${path}`)).toEqual({ free: expect.any(Number) as number, identity: `${dev}:${ino}` });
+    expect(await examine(`file:${path}`)).toEqual({
+      free: expect.any(Number) as number,
+      survivesReboot: hostFileSystem(folder).survivesReboot,
+      identity: `${dev}:${ino}`,
+    });
     expect(await examine("file:/dev/null")).toEqual({});
     for (const [place, reason] of [
       [join(folder, "missing", "vm.state"), "No such file or directory"],
@@ -77,6 +82,20 @@ describe("file:PATH,offset=N", () => {
       });
     }
     expect(await readdir(folder)).toEqual(["vm.state"]);
+  });
+
+  it("tells that what is on tmpfs does not outlive a reboot, also where a link leads there", async () => {
+    const volatile = await mkdtemp("/dev/shm/transport-file-");
+    try {
+      const target = join(volatile, "vm.state");
+      await writeFile(target, "");
+      await symlink(target, path);
+      for (const place of [target, join(volatile, "other"), path]) {
+        expect(await transport.examine(transportUri(`file:${place}`))).toMatchObject({ survivesReboot: false });
+      }
+    } finally {
+      await rm(volatile, { recursive: true });
+    }
   });
 
   it("takes a comma that does not begin an offset as part of the path", async () => {

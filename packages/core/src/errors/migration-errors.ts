@@ -1,6 +1,10 @@
 import { defineError, defineErrors } from "../errors.ts";
+import type { CheckpointPurpose } from "../migration-mode.ts";
 
 type None = Record<string, never>;
+
+/** What the checkpoint was made for, if the host was rebooted since. */
+type Rebooted = CheckpointPurpose | undefined;
 
 /** Why a migration is refused or fails, apart from what is wrong with a stream. */
 export const migrationErrors = defineErrors({
@@ -153,6 +157,28 @@ export const migrationErrors = defineErrors({
     message: ({ uri, id }) => `'${uri}' is the RAM of this VM (memory object '${id}'), which would be lost`,
     hint: () => "Choose another place for the checkpoint.",
   }),
+  ERR_CPR_RAM_LOST_AT_REBOOT: defineError<{ id: string; location: string }>({
+    category: "refused",
+    when: "A checkpoint is to outlive a reboot of the host, and RAM that would stay in place does not.",
+    message: ({ id, location }) =>
+      `RAM '${id}' (${location}) would stay in place, and would be lost when the host is rebooted`,
+    hint: () =>
+      "Give the VM RAM that outlives that: a DAX device (mem-path=/dev/dax0.0), a file on persistent memory, or one on a disk. Or copy it: switch x-ignore-shared off, or cpr save --copy-ram.",
+  }),
+  ERR_CPR_MARK_LOST_AT_REBOOT: defineError<{ id: string; path: string }>({
+    category: "refused",
+    when: "A checkpoint is to outlive a reboot of the host, and what binds RAM in place to it does not.",
+    message: ({ id, path }) =>
+      `RAM '${id}' would outlive a reboot of the host, but '${path}', which binds it to its checkpoint, would not`,
+    hint: () => "Start the VM with CPR_STATE_DIRECTORY set to a folder on a disk.",
+  }),
+  ERR_CPR_PLACE_LOST_AT_REBOOT: defineError<{ uri: string }>({
+    category: "refused",
+    when: "A checkpoint is to outlive a reboot of the host, and the place that it is to be saved to does not.",
+    message: ({ uri }) =>
+      `A checkpoint at '${uri}' would be lost when the host is rebooted: that is in the host's memory`,
+    hint: () => "Save it to a disk.",
+  }),
   ERR_CPR_RAM_FILE_LOST: defineError<{ id: string; path: string }>({
     category: "host",
     when: "RAM was to stay in place, but its file was removed or replaced while the VM used it.",
@@ -173,20 +199,42 @@ export const migrationErrors = defineErrors({
     hint: ({ id }) =>
       `The guest may damage it. If it is right as it is, say so: \`migrate_set_parameter x-accept-changed-files ${id}\``,
   }),
-  ERR_CPR_RAM_MOVED_ON: defineError<{ id: string; location: string }>({
+  ERR_CPR_RAM_MOVED_ON: defineError<{ id: string; location: string; mark?: string | undefined; rebooted?: Rebooted }>({
     category: "checkpoint",
     when: "RAM in place is not what it was when the checkpoint was written: the VM has run since, or it is another VM's.",
     message: ({ id, location }) =>
       `The RAM in '${location}' (memory object '${id}') does not belong to this checkpoint: it was used since, or by another VM`,
-    hint: () => "Only the last checkpoint of a VM can be loaded with its RAM in place.",
+    hint: ({ mark, rebooted }) =>
+      rebooted !== undefined && mark !== undefined
+        ? `The host was rebooted since. Check that all file systems are mounted as before, and that CPR_STATE_DIRECTORY is the same: what binds this RAM to its checkpoint is looked for in '${mark}'.`
+        : "Only the last checkpoint of a VM can be loaded with its RAM in place.",
   }),
-  ERR_CPR_RAM_GONE: defineError<{ id: string; location: string }>({
+  ERR_CPR_RAM_GONE: defineError<{
+    id: string;
+    location: string;
+    /** It was made when this VM was started. */
+    created: boolean;
+    survivesReboot: boolean;
+    rebooted: Rebooted;
+  }>({
     category: "checkpoint",
-    when: "RAM that a checkpoint left in place is not there any more: the file was made anew, empty, when the VM was started.",
-    message: ({ id, location }) =>
-      `The checkpoint left memory object '${id}' in place, but '${location}' was not there: it was made just now and is empty`,
-    hint: () =>
-      "A file on tmpfs is gone after a reboot of the host. Check the path; the file of another path may still be there.",
+    when: "RAM that a checkpoint left in place is not there any more: the file was made anew when the VM was started, or the host was rebooted since.",
+    message: ({ id, location, created, survivesReboot, rebooted }) => {
+      const found = created
+        ? `'${location}' was not there: it was made just now and is empty`
+        : `what is in '${location}' now is not that RAM`;
+      const why =
+        rebooted === undefined
+          ? ""
+          : `. The host was rebooted since the checkpoint was written (for a ${rebooted})${survivesReboot ? "" : ", and RAM there does not outlive that"}`;
+      return `The checkpoint left memory object '${id}' in place, but ${found}${why}`;
+    },
+    hint: ({ survivesReboot, rebooted }) =>
+      rebooted === undefined
+        ? "A file on tmpfs is gone after a reboot of the host. Check the path; the file of another path may still be there."
+        : survivesReboot || rebooted === "reboot"
+          ? "Check that the file system of the RAM is mounted as before, and the path."
+          : "The guest has to be started anew. `cpr save --for reboot` (migrate_set_parameter x-checkpoint-for reboot) refuses in time to leave RAM where a reboot loses it.",
   }),
   ERR_CPR_RAM_NOT_IN_PLACE: defineError<{ id: string; location: string }>({
     category: "checkpoint",

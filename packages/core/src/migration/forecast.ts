@@ -41,6 +41,7 @@ export async function forecastMigration(
   return {
     uri,
     mode: mode.name,
+    purpose: settings.purpose,
     runState: subject.runState,
     capabilities: [...settings.capabilities],
     ...(intent === undefined
@@ -51,11 +52,14 @@ export async function forecastMigration(
     ram,
     copied: ram.reduce((sum, { copied }) => sum + copied, 0),
     ...(place?.free === undefined ? {} : { free: place.free }),
+    ...(place?.survivesReboot === undefined ? {} : { survivesReboot: place.survivesReboot }),
   };
 }
 
 function forecastRam({ block, inPlace, reason, looksShared }: RamPlacement): RamForecast {
   const { id, bytes, backing } = block;
   const copied = inPlace ? 0 : backing.dataRanges().reduce((sum, [start, end]) => sum + end - start, 0);
-  return { id, size: bytes.length, location: backing.location, inPlace, reason, looksShared, copied };
+  const { location, supports } = backing;
+  const { survivesReboot } = supports;
+  return { id, size: bytes.length, location, survivesReboot, inPlace, reason, looksShared, copied };
 }

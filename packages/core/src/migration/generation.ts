@@ -1,7 +1,8 @@
-import { type BigIntStats, mkdirSync, readFileSync, statSync } from "node:fs";
+import { type BigIntStats, existsSync, mkdirSync, readFileSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { removeFile, replaceFile } from "../durable-file.ts";
 import { migrationErrors } from "../errors/migration-errors.ts";
+import { hostFileSystem } from "../host-file-system.ts";
 import type { MemoryBacking, MemoryObjectOptions } from "../memory-provider.ts";
 import { stateFolder } from "../state-folder.ts";
 
@@ -23,7 +24,8 @@ export function newGeneration(): string {
  */
 export class GenerationMark {
   readonly #id: string;
-  readonly #path: string;
+  /** Where it is. */
+  readonly path: string;
   /** It is in {@link stateFolder}. */
   readonly #ownFolder: boolean;
   /** The RAM's file, and what was seen of it before it was opened. */
@@ -33,7 +35,7 @@ export class GenerationMark {
 
   private constructor(id: string, path: string, file?: string) {
     this.#id = id;
-    this.#path = path;
+    this.path = path;
     this.#ownFolder = file === undefined;
     this.#file = file;
     this.#inode = this.#stat()?.ino;
@@ -59,11 +61,21 @@ export class GenerationMark {
     return found.isFile() ? new GenerationMark(id, `${path}.cpr`, path) : undefined;
   }
 
+  /** Whether the mark is found again after the host's kernel was replaced. */
+  survivesReboot(): boolean {
+    let folder = dirname(this.path);
+    // It is made when it is needed, on the file system of what is there of it.
+    while (!existsSync(folder)) {
+      folder = dirname(folder);
+    }
+    return hostFileSystem(folder).survivesReboot;
+  }
+
   /** The generations of the checkpoints to which the RAM belongs as it is; none if there is no mark, or what is there is none. */
   read(): readonly string[] {
     let text: string;
     try {
-      text = readFileSync(this.#path, "latin1");
+      text = readFileSync(this.path, "latin1");
     } catch {
       return [];
     }
@@ -85,10 +97,10 @@ export class GenerationMark {
     }
     try {
       if (this.#ownFolder) {
-        mkdirSync(dirname(this.#path), { recursive: true });
+        mkdirSync(dirname(this.path), { recursive: true });
       }
       const text = generations.map((generation) => `cpr generation ${generation}\n`).join("");
-      replaceFile(this.#path, `${text}${this.#look() ?? ""}`);
+      replaceFile(this.path, `${text}${this.#look() ?? ""}`);
     } catch (error) {
       throw this.#failure(error);
     }
@@ -102,7 +114,7 @@ export class GenerationMark {
    */
   remove(): void {
     try {
-      removeFile(this.#path);
+      removeFile(this.path);
     } catch (error) {
       throw this.#failure(error);
     }
@@ -120,6 +132,6 @@ export class GenerationMark {
 
   #failure(cause: unknown): Error {
     const reason = cause instanceof Error ? cause.message : String(cause);
-    return migrationErrors.ERR_CPR_BINDING_WRITE({ id: this.#id, path: this.#path, reason }, { cause });
+    return migrationErrors.ERR_CPR_BINDING_WRITE({ id: this.#id, path: this.path, reason }, { cause });
   }
 }

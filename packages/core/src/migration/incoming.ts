@@ -1,8 +1,10 @@
 import { setTimeout as delay } from "node:timers/promises";
+import { bootsDiffer } from "../boot-id.ts";
 import { memoryErrors } from "../errors/memory-errors.ts";
 import { migrationErrors } from "../errors/migration-errors.ts";
 import { streamErrors } from "../errors/stream-errors.ts";
 import type { MemoryOwnership } from "../memory-provider.ts";
+import type { CheckpointPurpose } from "../migration-mode.ts";
 import { findProcessorModel, missingFeatures } from "../processor-model.ts";
 import type { CopiedPages } from "../ram-copy/ram-copy-threads.ts";
 import { decodeState } from "../state/codec.ts";
@@ -141,7 +143,7 @@ function readsOnce({ subject }: IncomingMigration, source: TransportSource): boo
 }
 
 async function readStream(migration: IncomingMigration): Promise<void> {
-  const { subject, signal, record } = migration;
+  const { subject, transport, signal, record } = migration;
   const source = migration.source as TransportSource;
   const once = readsOnce(migration, source);
   const copier = new RamCopier(migration);
@@ -172,6 +174,12 @@ async function readStream(migration: IncomingMigration): Promise<void> {
     }
   }
   checkFacts(migration, checkpoint);
+  const rebooted = rebootedSince(migration);
+  if (rebooted !== undefined && transport.supports.stores) {
+    record.notices.push(
+      `The host was rebooted since the checkpoint was written, which was made for a ${rebooted}; or this is another host`,
+    );
+  }
   record.ramTotal = subject.ram.size;
   record.ramCopied = checkpoint.facts.ram.reduce((sum, { size, inPlace }) => sum + (inPlace ? 0 : size), 0);
 }
@@ -266,24 +274,34 @@ function lackingFeatures(received: string, local: string): readonly string[] {
     : missingFeatures(given, (feature) => here.features.has(feature));
 }
 
-async function checkBinding({ subject, checkpoint, mode, capabilities }: IncomingMigration): Promise<void> {
+async function checkBinding(migration: IncomingMigration): Promise<void> {
+  const { subject, checkpoint, mode, capabilities } = migration;
+  const rebooted = rebootedSince(migration);
   const { ram, generation } = (checkpoint as Checkpoint).facts;
   for (const { id, backing, mark } of subject.ram.blocks) {
     const facts = ram.find((each) => each.id === id);
     if (facts?.inPlace !== true) {
       continue;
     }
-    const { location } = backing;
-    if (!capabilities.has("x-ignore-shared") || !mode.keepsInPlace(backing.supports)) {
+    const { location, created, supports } = backing;
+    if (!capabilities.has("x-ignore-shared") || !mode.keepsInPlace(supports)) {
       throw migrationErrors.ERR_CPR_RAM_NOT_IN_PLACE({ id, location });
     }
-    if (facts.bound && backing.created) {
-      throw migrationErrors.ERR_CPR_RAM_GONE({ id, location });
+    const belongs = mark?.read().includes(generation) === true;
+    const { survivesReboot } = supports;
+    if (created || (!belongs && rebooted !== undefined && !survivesReboot)) {
+      throw migrationErrors.ERR_CPR_RAM_GONE({ id, location, created, survivesReboot, rebooted });
     }
-    if (facts.bound && mark?.read().includes(generation) !== true) {
-      throw migrationErrors.ERR_CPR_RAM_MOVED_ON({ id, location });
+    if (facts.bound && !belongs) {
+      throw migrationErrors.ERR_CPR_RAM_MOVED_ON({ id, location, mark: mark?.path, rebooted });
     }
   }
+}
+
+/** What a checkpoint was made for that was written before the host was rebooted, if that is known. */
+function rebootedSince({ subject, checkpoint }: IncomingMigration): CheckpointPurpose | undefined {
+  const { origin } = (checkpoint as Checkpoint).facts;
+  return origin !== undefined && bootsDiffer(origin.bootId, subject.bootId) ? origin.purpose : undefined;
 }
 
 async function checkHostFiles({ subject, checkpoint, acceptedFiles, signal }: IncomingMigration): Promise<void> {

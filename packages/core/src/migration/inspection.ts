@@ -8,7 +8,7 @@ import type { StateOf } from "../state/schema.ts";
 import { type Checkpoint, readCheckpoint, readStreamConfiguration } from "../stream/checkpoint-reader.ts";
 import { BlockChecksums, chunkSize, damagedChunk } from "../stream/chunk-checksum.ts";
 import type { StreamConfiguration } from "../stream/configuration-section.ts";
-import type { FileFacts } from "../stream/description-section.ts";
+import type { CheckpointOrigin, FileFacts } from "../stream/description-section.ts";
 import { pageSize } from "../stream/format.ts";
 import { globalState, globalStateName, interpretGlobalState } from "../stream/global-state.ts";
 import type { RamBlockEntry } from "../stream/ram-section.ts";
@@ -48,7 +48,7 @@ export interface InspectedSection {
 }
 
 /** What a checkpoint says about itself. */
-export interface CheckpointInspection {
+export interface CheckpointInspection extends Partial<CheckpointOrigin> {
   readonly uri: string;
   /** In bytes, the holes of mapped-ram included. */
   readonly length: number;
@@ -180,6 +180,7 @@ function describe(uri: string, checkpoint: Checkpoint, pages: readonly number[])
     ...(uuid === undefined ? {} : { uuid: decodeUuid(uuid) }),
     mode: facts.mode,
     generation: facts.generation,
+    ...facts.origin,
     processor: facts.processor,
     runState,
     wasSuspended,

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
+import { programVersion } from "../program-version.ts";
 import { CheckpointWriter } from "../stream/checkpoint-writer.ts";
 import { type CheckpointFacts, type DeviceSection, factsFormat } from "../stream/description-section.ts";
 import { encodeGlobalState, globalStateName, type SavedRunState } from "../stream/global-state.ts";
@@ -113,7 +114,7 @@ async function resumeMachine({ before, subject }: OutgoingMigration): Promise<vo
 }
 
 function decide(migration: OutgoingMigration): void {
-  const { subject, mode, capabilities, record } = migration;
+  const { subject, mode, capabilities, purpose, record } = migration;
   const placements = placeRam(subject.ram.blocks, mode, capabilities);
   record.notices.push(...noticesAbout(placements));
   record.ramTotal = subject.ram.size;
@@ -122,6 +123,7 @@ function decide(migration: OutgoingMigration): void {
     format: factsFormat,
     mode: mode.name,
     generation: newGeneration(),
+    origin: { purpose, bootId: subject.bootId, writer: { program: "cpr", version: programVersion() } },
     processor: subject.processor,
     ram: placements.map(({ block: { id, bytes, mark }, inPlace }) => ({
       id,

@@ -1,3 +1,5 @@
+import { checkpointPurposes } from "../migration-mode.ts";
+
 /** The value of a migration parameter. */
 export type ParameterValue = string | number | boolean;
 
@@ -82,6 +84,8 @@ export const parameterDefinitions: Readonly<Record<string, ParameterDefinition>>
   "cpr-exec-command": { initial: "", supported: false },
   // Ids of host files, with commas between them, that may have changed since the VM was saved.
   "x-accept-changed-files": { initial: "", supported: true },
+  // What a checkpoint is to outlive: the process, or the host's kernel too.
+  "x-checkpoint-for": { initial: "restart", supported: true, words: checkpointPurposes },
   // Whether the guest's clocks stand still while it is in a checkpoint, or are moved ahead when it is loaded.
   "x-guest-time": { initial: "still", supported: true, words: ["still", "advance"] },
 };

@@ -5,6 +5,7 @@ import type { RunState } from "../runstate.ts";
 import type { PlaceReport, Transport, TransportUri } from "../transport.ts";
 import { blockedBy } from "./blocked.ts";
 import { capabilityDefinitions } from "./capabilities.ts";
+import { placeRam } from "./ram-placement.ts";
 import { type EffectiveSettings, supportedCapabilities } from "./settings.ts";
 import type { MigrationSubject } from "./subject.ts";
 import { brokenTransportRules } from "./transport-rules.ts";
@@ -45,7 +46,26 @@ export function outgoingRefusals(intent: OutgoingIntent): readonly Refusal[] {
     ...mode.judgeOutgoing(plan),
     ...capabilityRefusals(capabilities),
     ...ownRam(intent),
+    ...(intent.purpose === "reboot" ? lostAtReboot(intent) : []),
   ];
+}
+
+/** What the checkpoint needs would not be found again after a reboot of the host. */
+function lostAtReboot({ subject, mode, capabilities, place, uri }: OutgoingIntent): readonly Refusal[] {
+  const inPlace = placeRam(subject.ram.blocks, mode, capabilities).filter((placement) => placement.inPlace);
+  return [
+    ...inPlace
+      .filter(({ block }) => !block.backing.supports.survivesReboot)
+      .map(({ block: { id, backing } }) =>
+        migrationErrors.ERR_CPR_RAM_LOST_AT_REBOOT({ id, location: backing.location }),
+      ),
+    ...inPlace.flatMap(({ block: { id, backing, mark } }) =>
+      backing.supports.survivesReboot && mark?.survivesReboot() === false
+        ? [migrationErrors.ERR_CPR_MARK_LOST_AT_REBOOT({ id, path: mark.path })]
+        : [],
+    ),
+    ...(place?.survivesReboot === false ? [migrationErrors.ERR_CPR_PLACE_LOST_AT_REBOOT({ uri: uri.text })] : []),
+  ].map(refusal);
 }
 
 /** A checkpoint would take the place of the file that RAM is in. */
@@ -79,13 +99,22 @@ export function refusal({ code, message, hint }: CprError): Refusal {
   return { code, message, ...(hint === undefined ? {} : { hint }) };
 }
 
-function planOf({ subject, uri, transport, transports, capabilities, channels }: MigrationIntent): MigrationPlan {
+function planOf({
+  subject,
+  uri,
+  transport,
+  transports,
+  capabilities,
+  channels,
+  purpose,
+}: MigrationIntent): MigrationPlan {
   return {
     uri,
     transport: transport.supports,
     transports: transports.map(({ scheme, supports }) => ({ scheme, supports })),
     capabilities,
     directIo: channels.direct,
+    purpose,
     runState: subject.runState,
     memory: subject.ram.blocks.map(({ id, backing: { location, supports } }) => ({ id, location, supports })),
   };

@@ -23,7 +23,8 @@ export function placeRam(
     const inPlace = allowed && mode.keepsInPlace(supports);
     const because = (text: string): string => `RAM '${block.id}' (${location}) ${text}`;
     if (inPlace) {
-      const reason = because("is shared and can be found again, so it stays in place");
+      const limits = supports.survivesReboot ? "" : "; it outlives this process, but not the host's kernel";
+      const reason = because(`is shared and can be found again, so it stays in place${limits}`);
       return { block, inPlace, reason, looksShared: false };
     }
     const looksShared = allowed && supports.shared;

@@ -30,11 +30,11 @@ export async function rehearseSave({ kernel, subject, settings, idle }: Rehearsa
   if (uri === undefined) {
     return false;
   }
-  const { descriptors, devices, machine, name, processor, uuid } = subject;
+  const { bootId, descriptors, devices, machine, name, processor, uuid } = subject;
   const run = await OutgoingRun.prepare(
     kernel,
     {
-      ...{ descriptors, devices, machine, name, processor, uuid },
+      ...{ bootId, descriptors, devices, machine, name, processor, uuid },
       blockers: [],
       control: { ...subject.control, save: () => states },
       ram: subject.ram.empty(),

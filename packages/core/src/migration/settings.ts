@@ -2,6 +2,7 @@ import { migrationErrors } from "../errors/migration-errors.ts";
 import { pluginErrors } from "../errors/plugin-errors.ts";
 import type { GuestTime } from "../machine-thread/guest-time.ts";
 import { parseMemorySize } from "../memory-size.ts";
+import type { CheckpointPurpose } from "../migration-mode.ts";
 import type { MigrationOverrides, MigrationSettings } from "../virtual-machine.ts";
 import type { MigrationConfiguration } from "../virtual-machine-configuration.ts";
 import { brokenRule, capabilityDefinitions } from "./capabilities.ts";
@@ -30,6 +31,8 @@ export interface EffectiveSettings {
   /** Bytes per second; undefined for no limit. */
   readonly bandwidth: number | undefined;
   readonly channels: ChannelSettings;
+  /** What a checkpoint is made for. */
+  readonly purpose: CheckpointPurpose;
   /** How time passes for the guest until it is loaded. */
   readonly guestTime: GuestTime;
   /** Ids of host files that may have changed since the VM was saved. */
@@ -66,6 +69,7 @@ export class StoredSettings implements MigrationSettings {
         count: multifd ? (this.#parameters.get("multifd-channels") as number) : 1,
         direct: multifd && capabilities.has("mapped-ram") && this.#parameters.get("direct-io") === true,
       },
+      purpose: this.#parameters.get("x-checkpoint-for") as CheckpointPurpose,
       guestTime: this.#parameters.get("x-guest-time") as GuestTime,
       acceptedFiles: (this.#parameters.get("x-accept-changed-files") as string).split(",").filter((id) => id !== ""),
     };

@@ -17,6 +17,8 @@ export interface MigrationSubject {
   readonly machine: string;
   readonly processor: { readonly model: string; readonly count: number };
   readonly uuid: string | undefined;
+  /** The boot of the host on which it is. */
+  readonly bootId: string;
   readonly runState: RunState;
   /** Whether a migration is under way. */
   readonly migrationActive: boolean;

@@ -1,4 +1,6 @@
+import { isBootId } from "../boot-id.ts";
 import { streamErrors } from "../errors/stream-errors.ts";
+import { type CheckpointPurpose, checkpointPurposes } from "../migration-mode.ts";
 import { describedSize, parseDescription, type StateDescription } from "../state/description.ts";
 import { chunkSize } from "./chunk-checksum.ts";
 import { describeConfiguration, type StreamConfiguration } from "./configuration-section.ts";
@@ -38,10 +40,20 @@ export interface FileFacts {
   readonly inode: string;
 }
 
+/** What a checkpoint was made for, and by whom. */
+export interface CheckpointOrigin {
+  readonly purpose: CheckpointPurpose;
+  /** The boot of the host on which it was written. */
+  readonly bootId: string;
+  readonly writer: { readonly program: string; readonly version: string };
+}
+
 /** What a checkpoint tells about itself beyond QEMU's format: the key `cpr` of the vmdescription. */
 export interface CheckpointFacts {
   /** Version of these facts. */
   readonly format: number;
+  /** From format 3 on. */
+  readonly origin?: CheckpointOrigin;
   readonly mode: string;
   /** 32 hexadecimal digits, different for every checkpoint. */
   readonly generation: string;
@@ -51,7 +63,7 @@ export interface CheckpointFacts {
   readonly files?: readonly FileFacts[];
 }
 
-export const factsFormat = 2;
+export const factsFormat = 3;
 
 /** What the vmdescription says about a device section. */
 export interface DescribedDevice extends StateDescription {
@@ -71,7 +83,7 @@ export interface StreamDescription {
 export function encodeDescription(
   configuration: StreamConfiguration,
   sections: readonly DeviceSection[],
-  facts: CheckpointFacts,
+  { origin, ...facts }: CheckpointFacts,
 ): Uint8Array {
   const json = JSON.stringify({
     configuration: describeConfiguration(configuration),
@@ -79,6 +91,7 @@ export function encodeDescription(
     devices: sections.map(({ id, instance, description }) => ({ name: id, instance_id: instance, ...description })),
     cpr: {
       ...facts,
+      ...origin,
       sections: sections.map((section, place) => encodeChecksum(sectionChecksum(section, place))),
       ram: facts.ram.map(({ chunkChecksums, ...block }) =>
         chunkChecksums === undefined ? block : { ...block, chunks: encodeChecksums(chunkChecksums) },
@@ -130,7 +143,9 @@ export function parseStreamDescription(bytes: Uint8Array, position: number): Str
 }
 
 /** All keys that facts can have. */
-const knownFacts = ["format", "mode", "generation", "processor", "ram", "files", "sections"] as const;
+const knownFacts = [
+  ...["format", "mode", "generation", "purpose", "bootId", "writer", "processor", "ram", "files", "sections"],
+] as const;
 
 /** What a checkpoint says and nobody understands is a reason to refuse it. */
 function demandKnown(
@@ -173,6 +188,7 @@ function parseFacts(value: unknown, fail: (problem: string) => Error): Checkpoin
     format,
     mode,
     generation,
+    ...(format < 3 ? {} : { origin: parseOrigin(value, fail) }),
     processor: { model: processor["model"], count: processor["count"] },
     ram: ram.map((block: unknown): RamFacts => {
       if (!isRecord(block)) {
@@ -199,6 +215,25 @@ function parseFacts(value: unknown, fail: (problem: string) => Error): Checkpoin
     }),
     ...(files === undefined ? {} : { files: parseFiles(files, fail) }),
   };
+}
+
+function parseOrigin(
+  { purpose, bootId, writer }: Readonly<Record<string, unknown>>,
+  fail: (problem: string) => Error,
+): CheckpointOrigin {
+  const known = checkpointPurposes.find((each) => each === purpose);
+  const { program, version } = isRecord(writer) ? writer : {};
+  if (
+    known === undefined ||
+    typeof bootId !== "string" ||
+    !isBootId(bootId) ||
+    typeof program !== "string" ||
+    typeof version !== "string"
+  ) {
+    throw fail("does not tell what it was made for, where, and by whom");
+  }
+  demandKnown(writer as Record<string, unknown>, ["program", "version"], "cpr.writer.", fail);
+  return { purpose: known, bootId, writer: { program, version } };
 }
 
 function parseFiles(value: unknown, fail: (problem: string) => Error): readonly FileFacts[] {

@@ -1,3 +1,4 @@
+import { hostBootId } from "../boot-id.ts";
 import { DescriptorRegistry } from "../descriptor-registry.ts";
 import { machineErrors } from "../errors/machine-errors.ts";
 import type { Kernel } from "../kernel.ts";
@@ -9,7 +10,7 @@ import { MigrationBlocker } from "../migration-blocker.ts";
 import type { VirtualMachine } from "../virtual-machine.ts";
 import type { VirtualMachineConfiguration } from "../virtual-machine-configuration.ts";
 import { chooseBackend } from "./choose-backend.ts";
-import type { StartedMachine } from "./create-virtual-machine.ts";
+import type { StartedMachine, VirtualMachineEnvironment } from "./create-virtual-machine.ts";
 import { GuestRam } from "./guest-ram.ts";
 import { HostedVirtualMachine } from "./hosted-virtual-machine.ts";
 
@@ -18,7 +19,7 @@ export async function assembleVirtualMachine(
   kernel: Kernel,
   configuration: VirtualMachineConfiguration,
   started: StartedMachine,
-  meanwhile: () => void = () => undefined,
+  { meanwhile, bootId = hostBootId() }: VirtualMachineEnvironment,
 ): Promise<VirtualMachine> {
   const { incoming } = configuration;
   const { control } = started;
@@ -48,13 +49,14 @@ export async function assembleVirtualMachine(
   const ram = await GuestRam.open(kernel, backend, [object], { waiting: incoming !== undefined });
   opened.defer(() => ram.close());
   const building = control.build({ options, ram: ram.allocation.handle, regions: ram.regions });
-  meanwhile();
+  meanwhile?.();
   void loadAhead(kernel, incoming !== undefined, ram.pageFunctions);
   const [{ devices }, blockers] = await Promise.all([building, kernel.all(MigrationBlocker)]);
   const machine = new HostedVirtualMachine({
     kernel,
     name: configuration.name,
     uuid: configuration.uuid,
+    bootId,
     machine: options.machine,
     backend: backend.name,
     processor: { model: processorModel, count: processorCount },

@@ -16,6 +16,8 @@ export interface VirtualMachineEnvironment {
   readonly thread?: Worker;
   /** Called when the machine is being built and this thread waits for it: what is loaded now costs no time. */
   readonly meanwhile?: () => void;
+  /** The boot of the host that checkpoints are told to be of; see {@link hostBootId}. */
+  readonly bootId?: string;
 }
 
 /** A machine that nobody listens to yet. */
@@ -43,7 +45,7 @@ export async function createVirtualMachine(
   try {
     // The machine thread imports this package too and has no use for the control plane: it loads when it is needed.
     const { assembleVirtualMachine } = await import("./assemble-virtual-machine.ts");
-    return await assembleVirtualMachine(kernel, configuration, machine, environment.meanwhile);
+    return await assembleVirtualMachine(kernel, configuration, machine, environment);
   } catch (error) {
     await machine.control.close();
     throw error;

@@ -33,6 +33,8 @@ export interface VirtualMachineParts {
   readonly kernel: Kernel;
   readonly name: string;
   readonly uuid: string | undefined;
+  /** The boot of the host. */
+  readonly bootId: string;
   readonly machine: string;
   readonly backend: string;
   readonly processor: { readonly model: string; readonly count: number };
@@ -56,6 +58,7 @@ export interface VirtualMachineParts {
 export class HostedVirtualMachine implements VirtualMachine, MigrationSubject {
   readonly name: string;
   readonly uuid: string | undefined;
+  readonly bootId: string;
   readonly settings: StoredSettings;
   readonly ended: VirtualMachine["ended"];
   readonly machine: string;
@@ -83,6 +86,7 @@ export class HostedVirtualMachine implements VirtualMachine, MigrationSubject {
     this.#parts = parts;
     this.name = parts.name;
     this.uuid = parts.uuid;
+    this.bootId = parts.bootId;
     this.machine = parts.machine;
     this.processor = parts.processor;
     this.notices = parts.notices;

@@ -38,10 +38,15 @@ export interface CheckpointOptions {
   readonly devices?: number;
 }
 
-const exampleFacts = {
+const exampleFacts: Omit<CheckpointFacts, "ram"> = {
   format: factsFormat,
   mode: "keeping",
   generation: "0123456789abcdef0123456789abcdef",
+  origin: {
+    purpose: "restart",
+    bootId: "01234567-89ab-cdef-0123-456789abcdef",
+    writer: { program: "cpr", version: "1.2.3" },
+  },
   processor: { model: "counter", count: 1 },
 };
 

@@ -41,6 +41,8 @@ export interface FakeOptions {
   readonly commandLine?: string;
   readonly incoming?: string;
   readonly type?: string;
+  /** The boot of the host, if it is not the real one. */
+  readonly bootId?: string;
 }
 
 /** Makes a VM of the fake plugin. */
@@ -73,7 +75,10 @@ export async function fakeVirtualMachine(options: FakeOptions = {}): Promise<Fak
       ...(options.incoming === undefined ? {} : { incoming: options.incoming }),
       ...options.configuration,
     },
-    options.thread === true ? {} : { startMachine: (onEvent) => new MachineHost(kernel, onEvent) },
+    {
+      ...(options.thread === true ? {} : { startMachine: (onEvent) => new MachineHost(kernel, onEvent) }),
+      ...(options.bootId === undefined ? {} : { bootId: options.bootId }),
+    },
   );
   machine.on((event) => events.push(event));
   return { machine, events, output: () => Buffer.concat(pieces).toString() };

@@ -372,7 +372,9 @@ class FakeMemoryProvider implements MemoryProvider {
     if (brokenMemory.has(options.id)) {
       throw new CprError("ERR_CPR_FAKE_MEMORY", "busy", "the memory is in use");
     }
-    return new FakeBacking(options, this.supports);
+    // What is called so is as a device that outlives the host's kernel.
+    const survivesReboot = this.supports.survivesReboot && options["mem-path"]?.includes("persistent") === true;
+    return new FakeBacking(options, { ...this.supports, survivesReboot });
   }
 }
 
@@ -384,7 +386,7 @@ class PrivateMemory extends FakeMemoryProvider {
 
 class KeptMemory extends FakeMemoryProvider {
   constructor() {
-    super("kept", "memory-backend-file", { shared: true, survivesProcessExit: true, survivesReboot: false });
+    super("kept", "memory-backend-file", { shared: true, survivesProcessExit: true, survivesReboot: true });
   }
 }
 
@@ -428,6 +430,9 @@ class StoreTransport implements Transport {
     }
     if (rest === "unwritable") {
       return { problem: unwritable(uri) };
+    }
+    if (rest.startsWith("memory-of-the-kernel")) {
+      return { survivesReboot: false };
     }
     return rest === "small" ? { free: 1000 } : { identity: rest };
   }

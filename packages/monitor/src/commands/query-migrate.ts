@@ -124,9 +124,10 @@ export const QueryMigratePlanCommand = defineCommand({
   arguments: [{ name: "uri", type: "string", rest: true, summary: "where to, e.g. file:vm.state" }],
   execute: async ({ machine }, values) => machine.planMigration(String(values["uri"])),
   print: (result) => {
-    const { mode, refusals, ram, copied, free } = result as MigrationForecast;
+    const { mode, purpose, refusals, ram, copied, free } = result as MigrationForecast;
     return [
       `mode: ${mode}`,
+      `made for: ${purpose}`,
       ...refusals.flatMap(({ message, hint }) => [`refused: ${message}`, ...(hint === undefined ? [] : [`  ${hint}`])]),
       ...ram.map(({ reason }) => `ram: ${reason}`),
       `ram to copy: at most ${Math.ceil(copied / 1024)} kbytes`,

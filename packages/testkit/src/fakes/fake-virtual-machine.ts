@@ -126,10 +126,13 @@ export class FakeVirtualMachine implements VirtualMachine {
   async planMigration(uri: string): Promise<MigrationForecast> {
     this.#note("planMigration", uri);
     const size = 1 << 20;
-    const reason = "RAM 'ram0' (/dev/shm/ram0) is shared and can be found again, so it stays in place";
+    const location = "/dev/shm/ram0";
+    const reason = `RAM 'ram0' (${location}) is shared and can be found again, so it stays in place`;
+    const place = { location, survivesReboot: false, inPlace: true, reason, looksShared: false };
     return {
       uri,
       mode: String(this.#parameters.get("mode")),
+      purpose: "restart",
       runState: this.runState,
       capabilities: [...this.#capabilities].flatMap(([name, on]) => (on ? [name] : [])),
       transport: {
@@ -138,7 +141,7 @@ export class FakeVirtualMachine implements VirtualMachine {
       },
       refusals: [],
       blockedReasons: [],
-      ram: [{ id: "ram0", size, location: "/dev/shm/ram0", inPlace: true, reason, looksShared: false, copied: 0 }],
+      ram: [{ id: "ram0", size, ...place, copied: 0 }],
       copied: 0,
     };
   }
