@@ -5,3 +5,4 @@
  */
 export { KvmBackend } from "./backend.ts";
 export { kvmErrors } from "./errors.ts";
+export { KvmHostCheck } from "./host-check.ts";

@@ -4,4 +4,5 @@
  * @packageDocumentation
  */
 export type { DeviceNumber } from "./dax-device.ts";
+export { DaxHostCheck } from "./dax-host-check.ts";
 export { type DaxHost, DaxMemoryProvider, takeApart } from "./dax-memory-provider.ts";

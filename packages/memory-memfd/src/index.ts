@@ -3,4 +3,6 @@
  *
  * @packageDocumentation
  */
+
+export { MemfdHostCheck } from "./memfd-host-check.ts";
 export { MemfdMemoryProvider } from "./memfd-memory-provider.ts";

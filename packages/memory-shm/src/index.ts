@@ -4,3 +4,5 @@
  * @packageDocumentation
  */
 export { FileMemoryProvider } from "./file-memory-provider.ts";
+export { HugePagesHostCheck } from "./huge-pages-host-check.ts";
+export { SharedMemoryHostCheck } from "./shared-memory-host-check.ts";

@@ -10,3 +10,4 @@
  */
 export { CprRebootMode } from "./cpr-reboot-mode.ts";
 export { cprRebootErrors } from "./errors.ts";
+export { KexecHostCheck } from "./kexec-host-check.ts";
