@@ -36,6 +36,10 @@ test("guest programs observe on KVM what a processor does", { timeout: 1_500_000
   );
 });
 
+test("cpr doctor tells what the lab host has", { timeout: 1_500_000 }, async () => {
+  expect((await scenario("doctor")).join("\n")).toMatch(/"\/dev\/dax0\.0","status":"ready"[\s\S]*ext4 on \/mnt/);
+});
+
 test("a scenario that fails in the lab host says what happened, and where its logs are", {
   timeout: 180_000,
 }, async () => {

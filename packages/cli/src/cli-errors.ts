@@ -33,6 +33,12 @@ export const cliErrors = defineErrors({
     message: ({ reason }) => reason,
     hint: ({ name }) => `--set ${name}=… is what migrate_set_parameter takes.`,
   }),
+  ERR_CPR_HOST_NOT_READY: defineError<{ lacking: readonly string[] }>({
+    category: "host",
+    when: "`cpr doctor` has found that this host lacks what every use of cpr needs.",
+    message: ({ lacking }) => `This host cannot ${lacking.join(", nor ")}`,
+    hint: () => "What is missing, and what to do about it, is said above.",
+  }),
   ERR_CPR_OUTPUT_FILE: defineError<{ path: string; reason: string }>({
     category: "input",
     when: "A file for the guest's output cannot be created.",

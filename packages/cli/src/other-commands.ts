@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { createDoctorCommand } from "./doctor-command.ts";
 import { createHostCommand } from "./host-command.ts";
 import { createInspectCommand } from "./inspect-command.ts";
 import { createLoadCommand } from "./load-command.ts";
@@ -17,5 +18,6 @@ export function createOtherCommands(): readonly Command[] {
     createInspectCommand(),
     createPluginsCommand(),
     createHostCommand(),
+    createDoctorCommand(),
   ];
 }

@@ -118,6 +118,11 @@ export class Kernel implements AsyncDisposable {
     return Promise.all(this.contributions(point).map(({ key }) => this.get(point, key)));
   }
 
+  /** @throws {CprError} ERR_CPR_PLUGIN_… if the plugin cannot be loaded. */
+  async load(plugin: PluginRecord): Promise<void> {
+    await this.#load(plugin);
+  }
+
   /** Loads every plugin, so that each one that breaks its contract is found. */
   async loadAll(): Promise<void> {
     await Promise.all(this.plugins.map((plugin) => this.#load(plugin)));

@@ -112,9 +112,9 @@ export class LinuxHost {
       .find((path) => this.access(path, constants.X_OK) === "usable");
   }
 
-  /** `uname -r`. */
+  /** `uname -r`; empty if nobody tells. */
   get kernelRelease(): string {
-    return this.text("/proc/sys/kernel/osrelease") ?? "";
+    return /^\S+$/.exec(this.text("/proc/sys/kernel/osrelease") ?? "")?.[0] ?? "";
   }
 
   get mounts(): readonly HostMount[] {

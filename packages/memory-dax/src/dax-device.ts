@@ -29,9 +29,11 @@ const usualAlignment = 0x20_0000;
 /** Looks a character device up in sysfs; gives undefined if it is no device-DAX node. */
 export function findDaxDevice(host: LinuxHost, { major, minor }: DeviceNumber): DaxDevice | undefined {
   const folder = host.target(`/sys/dev/char/${major}:${minor}`);
-  if (basename(host.target(`${folder}/subsystem`)) !== "dax") {
-    return undefined;
-  }
+  return basename(host.target(`${folder}/subsystem`)) === "dax" ? daxDeviceAt(host, folder) : undefined;
+}
+
+/** The node whose folder in sysfs that is, without links. */
+export function daxDeviceAt(host: LinuxHost, folder: string): DaxDevice {
   // Above a node of persistent memory are what its namespace was made into, and the region that the namespace is in.
   const memory = dirname(folder);
   const region = dirname(memory);

@@ -1,4 +1,5 @@
 import { formatBytes, type HostCheck, type HostFinding, type HostMount, LinuxHost } from "@cpr/core";
+import { daxDeviceAt } from "./dax-device.ts";
 
 const nodes = "/sys/bus/dax/devices";
 const persistent = "/sys/bus/nd/devices";
@@ -30,12 +31,11 @@ export class DaxHostCheck implements HostCheck {
   #node(name: string): readonly HostFinding[] {
     const host = this.#host;
     const folder = host.target(`${nodes}/${name}`);
-    const size = host.number(`${folder}/size`) ?? 0;
+    const { size, alignment, driver } = daxDeviceAt(host, folder);
     if (size === 0) return [];
-    const align = host.number(`${folder}/align`);
     const subject = `/dev/${name}`;
-    const memory = `${formatBytes(size)}${align === undefined ? "" : `, alignment ${formatBytes(align)}`}`;
-    if (host.target(`${folder}/driver`).endsWith("/kmem")) {
+    const memory = `${formatBytes(size)}, alignment ${formatBytes(alignment)}`;
+    if (driver === "kmem") {
       return [
         {
           subject,

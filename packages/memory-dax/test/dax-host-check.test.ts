@@ -32,6 +32,7 @@ const hosts = {
   "a device on memory of the firmware": node("platform/hmem.0"),
   "a device that the kernel uses": node(nvdimm, {
     [`/sys/devices/${nvdimm}/dax0.0/driver`]: { link: "/sys/bus/dax/drivers/kmem" },
+    "/sys/bus/dax/drivers/kmem/bind": "",
   }),
   "a device that is another user's": node(nvdimm, { "/dev/dax0.0": { forbidden: true } }),
   "a namespace that is disabled": namespace("dax", ""),
