@@ -1,4 +1,4 @@
-import { CprError, formatBytes, type MigrationForecast } from "@cpr/core";
+import { formatBytes, type MigrationForecast, refuse } from "@cpr/core";
 import { type MigrationProgress, readMigrationSettings, writeMigrationSettings } from "@cpr/monitor";
 import { Command } from "commander";
 import { absoluteUri } from "./absolute-uri.ts";
@@ -78,16 +78,12 @@ async function save(vm: string, place: string, options: SaveOptions): Promise<vo
   if (quiet !== true && json !== true) {
     process.stdout.write(`${reportOf(plan)}\n`);
   }
-  const [refusal] = plan.refusals;
-  if (refusal !== undefined || dryRun === true) {
+  if (plan.refusals.length > 0 || dryRun === true) {
     await writeMigrationSettings(client, before);
     if (json === true) {
       process.stdout.write(`${JSON.stringify({ plan }, undefined, 2)}\n`);
     }
-    if (refusal !== undefined) {
-      const { code, message, hint, category = "refused" } = refusal;
-      throw new CprError(code, category, message, { hint, details: { refusals: plan.refusals } });
-    }
+    refuse(plan.refusals);
     return;
   }
   let result: MigrationProgress;

@@ -36,6 +36,8 @@ export * from "./memory-object.ts";
 export * from "./memory-provider.ts";
 export * from "./memory-size.ts";
 export * from "./migration/inspection.ts";
+export { untilAborted } from "./migration/phase.ts";
+export { refuse } from "./migration/preflight.ts";
 export * from "./migration-blocker.ts";
 export * from "./migration-mode.ts";
 export * from "./monitor-command.ts";

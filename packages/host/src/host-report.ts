@@ -56,9 +56,13 @@ export function summaryOf({ action, begun, milliseconds, complete, vms }: HostRe
   return `${action} at ${begun}: ${sum} in ${Math.round(milliseconds)} ms${end}`;
 }
 
-/** Keeps a report in a file. */
+/** Keeps a report in a file, if that can be written: a full disk is no reason to leave VMs alone. */
 export function writeReport(path: string, report: HostReport | VmReport): void {
-  replaceFile(path, `${JSON.stringify(report, undefined, 2)}\n`);
+  try {
+    replaceFile(path, `${JSON.stringify(report, undefined, 2)}\n`);
+  } catch {
+    // Whoever gave the command is told all of it anyway.
+  }
 }
 
 /** A report that was kept in a file; undefined if there is none. */

@@ -1,7 +1,6 @@
-import { CprError, type MigrationForecast } from "@cpr/core";
+import { type MigrationForecast, refuse } from "@cpr/core";
 import {
   awaitMigration,
-  type MigrationProgress,
   type MigrationSettings,
   type QmpClient,
   readMigrationSettings,
@@ -55,29 +54,25 @@ async function migrate(
   const uri = `file:${vm.checkpoint.pathInUse}`;
   const begun = performance.now();
   const before = await readMigrationSettings(client);
-  let plan: Plan;
-  let planned: number;
-  let answer: MigrationProgress;
   try {
-    plan = await forecast(vm, client, uri, purpose);
-    planned = performance.now();
+    const { runState, copies } = await forecast(vm, client, uri, purpose);
+    const planned = performance.now();
     await client.execute("migrate", { uri });
-    answer = await awaitMigration(client, { signal });
+    const { ram, downtime = 0, "x-notices": notices = [] } = await awaitMigration(client, { signal });
+    const notes = [...copies, ...notices];
+    return {
+      outcome: "saved",
+      ...(notes.length === 0 ? {} : { note: notes.join("; ") }),
+      status: runState,
+      phases: { plan: planned - begun, save: performance.now() - planned },
+      downtime,
+      ram: { copied: ram?.transferred ?? 0, inPlace: ram?.["x-in-place"] ?? 0 },
+    };
   } catch (error) {
     // Why it failed says more than that the VM, which may have ended, did not get its settings back.
     await writeMigrationSettings(client, before).catch(() => undefined);
     throw error;
   }
-  const { ram, downtime = 0, "x-notices": notices = [] } = answer;
-  const notes = [...plan.copies, ...notices];
-  return {
-    outcome: "saved",
-    ...(notes.length === 0 ? {} : { note: notes.join("; ") }),
-    status: plan.runState,
-    phases: { plan: planned - begun, save: performance.now() - planned },
-    downtime,
-    ram: { copied: ram?.transferred ?? 0, inPlace: ram?.["x-in-place"] ?? 0 },
-  };
 }
 
 /** What will be done. */
@@ -102,11 +97,7 @@ async function forecast(
   const lost = inPlace.refusals.map(({ message }) => `${message}; it is copied`);
   // What may not stay in place can perhaps be copied.
   const { refusals, copied: needed, free, ram, runState } = lost.length === 0 ? inPlace : await query(false);
-  const [refusal] = refusals;
-  if (refusal !== undefined) {
-    const { code, message, hint, category = "refused" } = refusal;
-    throw new CprError(code, category, message, { hint, details: { refusals } });
-  }
+  refuse(refusals);
   if (free !== undefined && needed > free) {
     throw hostErrors.ERR_CPR_HOST_NO_ROOM({ name, needed, free, path: files.folder });
   }

@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { closeSync, existsSync, fstatSync, openSync, readFileSync, readSync, rmSync, writeFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
-import { isCprError, systemReason } from "@cpr/core";
+import { isCprError, systemReason, untilAborted } from "@cpr/core";
 import { QmpClient } from "@cpr/monitor";
 import { hostErrors } from "./host-errors.ts";
 import type { VmFiles } from "./host-folders.ts";
@@ -89,9 +89,9 @@ export class VmProcess {
       child.unref();
       const pid = child.pid as number;
       const note = { pid, started: startOf(pid) ?? "" };
-      writeFileSync(files.process, JSON.stringify(note), { mode: 0o600 });
       const process = new VmProcess(note, files);
       try {
+        writeFileSync(files.process, JSON.stringify(note), { mode: 0o600 });
         const client = await process.connect(signal);
         return { process, client };
       } catch (error) {
@@ -124,7 +124,7 @@ export class VmProcess {
     for (;;) {
       signal.throwIfAborted();
       try {
-        return await unlessAborted(QmpClient.connect(this.#files.socket), signal);
+        return await untilAborted(QmpClient.connect(this.#files.socket), signal);
       } catch (error) {
         if (!isCprError(error) || !this.alive) {
           throw error;
@@ -172,18 +172,6 @@ function startOf(pid: number): string | undefined {
   // The command, in parentheses, may have anything in it; what follows begins with field 3 of proc_pid_stat(5).
   const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
   return /[ZX]/.test(fields[0] ?? "") ? undefined : fields[22 - 3];
-}
-
-/** What a promise gives, unless the signal comes first. */
-async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const abort = (): void => reject(signal.reason);
-  signal.addEventListener("abort", abort, { once: true });
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    signal.removeEventListener("abort", abort);
-  }
 }
 
 /** Why a process ended, from what it said on standard error: `cpr: REASON`, and what can be done about it in the next lines. */

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -6,33 +6,11 @@ import { buildGuestProgram } from "@cpr/guest-programs";
 import { expect, it } from "vitest";
 import { cprCommand } from "../../../tools/cpr-process.ts";
 import { goldenFolder } from "../../../tools/golden-checkpoints.ts";
+import { beginCommand, type CommandEnd } from "./command.ts";
 import { QmpProcess } from "./qmp-process.ts";
 import { scratchFolder } from "./scratch.ts";
 
-interface End {
-  readonly status: number | null;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-/** Starts a command of `cpr` in a folder. */
-function start(folder: string, ...words: string[]): { child: ChildProcess; ended: Promise<End> } {
-  const child = spawn(process.execPath, [cprCommand, ...words], { cwd: folder, stdio: ["pipe", "pipe", "pipe"] });
-  let stdout = "";
-  let stderr = "";
-  child.stdout?.on("data", (bytes: Buffer) => {
-    stdout += bytes.toString();
-  });
-  child.stderr?.on("data", (bytes: Buffer) => {
-    stderr += bytes.toString();
-  });
-  return {
-    child,
-    ended: once(child, "close").then(([status]) => ({ status: status as number | null, stdout, stderr })),
-  };
-}
-
-const cpr = (folder: string, ...words: string[]): Promise<End> => start(folder, ...words).ended;
+const cpr = (folder: string, ...words: string[]): Promise<CommandEnd> => beginCommand(folder, words).ended;
 
 const objectIn = (folder: string): string[] => [
   "-object",
@@ -110,7 +88,7 @@ it("save is given up with Ctrl-C, and the VM runs on", async () => {
   const folder = scratchFolder();
   const source = await QmpProcess.start({ folder, name: "source" });
   await source.untilPrinted("B");
-  const { child, ended } = start(folder, "save", "source.qmp", "vm.state", "--bandwidth", "64K");
+  const { child, ended } = beginCommand(folder, ["save", "source.qmp", "vm.state", "--bandwidth", "64K"]);
   await source.untilMigration("active");
   child.kill("SIGINT");
   expect(await ended).toMatchObject({ status: 7, stderr: expect.stringContaining("The migration was cancelled") });
@@ -137,7 +115,7 @@ it("save is given up with Ctrl-C, and the VM runs on", async () => {
 it("monitor answers lines of a pipe as the VM's own monitor does", async () => {
   const folder = scratchFolder();
   const source = await QmpProcess.start({ folder, name: "source" });
-  const { child, ended } = start(folder, "monitor", "source.qmp");
+  const { child, ended } = beginCommand(folder, ["monitor", "source.qmp"]);
   child.stdin?.end("info status\nmigrate_set_parameter mode nothing\nstop\ninfo status\n");
   const { status, stdout } = await ended;
   expect(status).toBe(0);

@@ -1,5 +1,4 @@
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { once } from "node:events";
+import { spawnSync } from "node:child_process";
 import {
   existsSync,
   mkdirSync,
@@ -18,13 +17,8 @@ import { expect, it, onTestFinished } from "vitest";
 import { cprCommand } from "../../../tools/cpr-process.ts";
 import { ensureDebianPackages } from "../../../tools/debian-archive.ts";
 import { root } from "../../../tools/workspace.ts";
+import { type BegunCommand, beginCommand, type CommandEnd } from "./command.ts";
 import { scratchFolder } from "./scratch.ts";
-
-interface End {
-  readonly status: number | null;
-  readonly stdout: string;
-  readonly stderr: string;
-}
 
 /** A host of its own: its registered VMs, whose RAM is in files on tmpfs, and the commands that work on them. */
 class TestHost {
@@ -47,27 +41,14 @@ class TestHost {
   }
 
   /** Begins `cpr host …`. */
-  begin(...words: readonly string[]): { readonly child: ChildProcess; readonly end: Promise<End> } {
-    const child = spawn(process.execPath, [cprCommand, "host", ...words], {
-      cwd: this.folder,
-      env: { ...process.env, CPR_STATE_DIRECTORY: this.state, CPR_RUNTIME_DIRECTORY: this.runtime },
-      stdio: ["ignore", "pipe", "pipe"],
-    });
-    let stdout = "";
-    let stderr = "";
-    child.stdout?.on("data", (bytes: Buffer) => {
-      stdout += bytes.toString();
-    });
-    child.stderr?.on("data", (bytes: Buffer) => {
-      stderr += bytes.toString();
-    });
-    const end = once(child, "close").then(([status]) => ({ status: status as number | null, stdout, stderr }));
-    return { child, end };
+  begin(...words: readonly string[]): BegunCommand {
+    const environment = { CPR_STATE_DIRECTORY: this.state, CPR_RUNTIME_DIRECTORY: this.runtime };
+    return beginCommand(this.folder, ["host", ...words], environment);
   }
 
   /** `cpr host …`, which must end with this status. */
-  async command(status: number, ...words: readonly string[]): Promise<End> {
-    const end = await this.begin(...words).end;
+  async command(status: number, ...words: readonly string[]): Promise<CommandEnd> {
+    const end = await this.begin(...words).ended;
     expect(end, `${end.stdout}${end.stderr}`).toMatchObject({ status });
     return end;
   }
@@ -225,32 +206,27 @@ it("takes up what a killed command had begun, and never takes a guest back in ti
   const checkpoint = host.file("a", "checkpoint");
   const inUse = `${checkpoint}.in-use`;
 
-  // Killed as soon as the VM has been stopped: the VM is saved to the end.
-  const save = host.begin("save");
-  while (!existsSync(inUse)) await delay(1);
-  save.child.kill("SIGKILL");
-  await save.end;
+  // A command is killed while a process has the checkpoint.
+  const kill = async (...words: readonly string[]): Promise<void> => {
+    const { child, ended } = host.begin(...words);
+    while (!existsSync(inUse)) await delay(1);
+    child.kill("SIGKILL");
+    await ended;
+  };
+  await kill("save");
   await host.command(0, "save");
   expect([existsSync(checkpoint), existsSync(inUse)]).toEqual([true, false]);
   expect(await host.states()).toEqual({ a: "saved" });
-
-  // Killed when the checkpoint has been given to a process: it is loaded to the end.
-  const load = host.begin("load");
-  while (!existsSync(inUse)) await delay(1);
-  load.child.kill("SIGKILL");
-  await load.end;
+  await kill("load");
   await host.command(0, "load");
   expect([existsSync(checkpoint), existsSync(inUse)]).toEqual([false, false]);
   expect(await host.states()).toEqual({ a: "running" });
   await host.untilPrinted("a");
 
-  // The host loses power while the guest may have run already.
+  // The host loses power when the guest may have run already.
   await host.work(0, "save");
-  const again = host.begin("load");
-  while (!existsSync(inUse)) await delay(1);
-  again.child.kill("SIGKILL");
+  await kill("load");
   process.kill(host.pid("a"), "SIGKILL");
-  await again.end;
   expect(await host.states()).toEqual({ a: "unsettled" });
   for (const words of [["load"], ["load", "--autostart", "a"], ["start"]]) {
     expect(await host.work(9, ...words)).toMatchObject([{ outcome: "failed" }]);
@@ -274,7 +250,7 @@ it("gives up a VM whose time is up, and lets it run on; two commands do not work
   expect((await host.command(5, "load")).stderr).toContain("Another command works on the registered VMs");
   save.child.kill("SIGINT");
   process.kill(pid, "SIGCONT");
-  const given = await save.end;
+  const given = await save.ended;
   expect(given).toMatchObject({ status: 9, stdout: expect.stringContaining("a: failed in") });
 
   host.redefine("a", '"timeout": 100', '"timeout": 1');

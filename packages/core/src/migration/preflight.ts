@@ -86,11 +86,12 @@ export function incomingRefusals(intent: MigrationIntent): readonly Refusal[] {
   ];
 }
 
-/** Throws the first of the refusals, if there is one. */
+/** Throws the first of the refusals, if there is one, with all of them in its details. */
 export function refuse(refusals: readonly Refusal[]): void {
   const [first] = refusals;
   if (first !== undefined) {
-    throw new CprError(first.code, "refused", first.message, { hint: first.hint, details: { refusals } });
+    const { code, message, hint, category = "refused" } = first;
+    throw new CprError(code, category, message, { hint, details: { refusals } });
   }
 }
 
