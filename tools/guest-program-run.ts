@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeSync } from "node:fs";
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import {
   buildGuestProgram,
@@ -8,6 +8,7 @@ import {
   guestProgramNeeds,
   type ObservingProgram,
 } from "@cpr/guest-programs";
+import { mapOver, reserveMemory } from "@cpr/native-mman";
 import { CprProcess, FileLines } from "./cpr-process.ts";
 
 /**
@@ -19,18 +20,19 @@ export class GuestProgramRun implements Disposable {
   /** The URI of its checkpoint. */
   readonly uri: string;
   readonly #name: ObservingProgram;
+  readonly #ram: string;
   readonly #folder = mkdtempSync("/dev/shm/cpr-program-");
   readonly #processes: CprProcess[] = [];
 
-  /** `needs` are what differs from what the program wants of a machine. */
-  constructor(name: ObservingProgram, needs: Partial<GuestProgramNeeds> = {}) {
+  /**
+   * @param needs - what differs from what the program wants of a machine.
+   * @param ram - the file or device that is its RAM; a file in its folder by default.
+   */
+  constructor(name: ObservingProgram, needs: Partial<GuestProgramNeeds> = {}, ram?: string) {
     this.#name = name;
     this.needs = { ...guestProgramNeeds(name), ...needs };
+    this.#ram = ram ?? join(this.#folder, "ram0");
     this.uri = `file:${join(this.#folder, "vm.state")}`;
-  }
-
-  get #ram(): string {
-    return join(this.#folder, "ram0");
   }
 
   /** The console of the latest process, or of another one: each has a file of its own. */
@@ -57,9 +59,12 @@ export class GuestProgramRun implements Disposable {
 
   /** Rings the program's doorbell, in its RAM. */
   ring(): void {
+    // Through a mapping, since a device has nothing else. It is of a size that every one takes.
+    const memory = reserveMemory(2 ** 21);
     const descriptor = openSync(this.#ram, "r+");
-    writeSync(descriptor, Uint8Array.of(1), 0, 1, this.needs.doorbell as number);
+    mapOver(memory, { descriptor, visibility: "shared" });
     closeSync(descriptor);
+    memory[this.needs.doorbell as number] = 1;
   }
 
   /** Saves it, with its RAM in place, and ends its process. */

@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } 
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { promisify } from "node:util";
+import { buildGuestProgram, observingPrograms } from "@cpr/guest-programs";
 import { ensureQemu } from "../../bench/peers/machines.ts";
 import { FileLines } from "../cpr-process.ts";
 import { debianKernel } from "../debian-kernel.ts";
@@ -81,6 +82,8 @@ export async function runLab(task: LabTask): Promise<LabEnd> {
     ? await debianKernel(join(root, ".cache", "lab", "kernels"), log, { backports: true })
     : undefined;
   const programs = await Promise.all(task.programs.map(compile));
+  // They come along with the checkout: the lab host has no assembler.
+  for (const name of observingPrograms) buildGuestProgram(name);
   const logs = join(root, ".cache", "lab", "logs");
   mkdirSync(logs, { recursive: true });
   const consoleLog = join(logs, `${task.name}-console.log`);

@@ -14,7 +14,17 @@ export const channelName = "lab.channel";
 const checkout = "cpr";
 
 /** The drivers of the lab host's devices, and KVM for AMD's processors. */
-const modules = ["virtio_pci", "virtio_blk", "virtio_console", "kvm-amd", "nfit", "nd_pmem", "device_dax", "dax_pmem"];
+const modules = [
+  "virtio_pci",
+  "virtio_blk",
+  "virtio_console",
+  "kvm-amd",
+  "nfit",
+  "nd_pmem",
+  "device_dax",
+  "dax_pmem",
+  "kmem",
+];
 
 /**
  * `/init` of the lab host: drivers, the system image at `/usr`, then {@link labRun}. Where systemd is the init, the root is its

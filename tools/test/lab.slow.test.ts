@@ -36,6 +36,12 @@ test("guest programs observe on KVM what a processor does", { timeout: 1_500_000
   );
 });
 
+test("RAM is on device DAX and on a file system with DAX in the lab host", { timeout: 1_500_000 }, async () => {
+  expect((await scenario("dax")).join("\n")).toMatch(
+    /pass the 19 cases[\s\S]*mapped synchronously[\s\S]*from kvm to interp[\s\S]*from interp to interp/,
+  );
+});
+
 test("cpr doctor tells what the lab host has", { timeout: 1_500_000 }, async () => {
   expect((await scenario("doctor")).join("\n")).toMatch(/"\/dev\/dax0\.0","status":"ready"[\s\S]*ext4 on \/mnt/);
 });

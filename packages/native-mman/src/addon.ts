@@ -9,6 +9,7 @@ interface Addon {
   reserve(length: number, alignment: number): ArrayBuffer | number;
   attach(address: bigint, length: number): ArrayBuffer;
   mmap(view: Uint8Array, protection: number, flags: number, descriptor: number, offset: number): number;
+  probeMap(flags: number, descriptor: number): number;
   madvise(view: Uint8Array, advice: number): number;
   flushCache(view: Uint8Array, pairs: Float64Array): Promise<void>;
   scanPagemap(

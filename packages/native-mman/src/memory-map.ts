@@ -121,7 +121,7 @@ export function cacheFlushInstruction(): "clwb" | "clflushopt" | "clflush" {
  */
 export function canMapSynchronously(descriptor: number): boolean {
   try {
-    mapOver(reserveMemory(pageSize()), { descriptor, visibility: "shared", synchronous: true });
+    checked("mmap", addon().probeMap(MAP_SHARED_VALIDATE | MAP_SYNC, descriptor));
     return true;
   } catch (error) {
     if (["ENOTSUP", "EOPNOTSUPP"].includes((error as NodeJS.ErrnoException).code ?? "")) {

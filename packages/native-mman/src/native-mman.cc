@@ -148,6 +148,16 @@ Napi::Value map(const Napi::CallbackInfo& info) {
   return result(info, mapped == MAP_FAILED ? -1 : 0);
 }
 
+// probeMap(flags, descriptor): whether mmap(2) takes these flags for an open file of a page or more; nothing stays mapped, which would keep
+// locks on the file
+Napi::Value probeMap(const Napi::CallbackInfo& info) {
+  const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  void* mapped = mmap(nullptr, page, PROT_READ | PROT_WRITE, intOf(info, 0), intOf(info, 1), 0);
+  if (mapped == MAP_FAILED) return result(info, -1);
+  // SAFETY: this is the mapping that was just made, and nobody else knows of it.
+  return result(info, munmap(mapped, page));
+}
+
 // madvise(view, advice): madvise(2)
 Napi::Value advise(const Napi::CallbackInfo& info) {
   const Span target = pagesOf(info[0]);
@@ -301,6 +311,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("reserve", Napi::Function::New(env, reserve));
   exports.Set("attach", Napi::Function::New(env, attach));
   exports.Set("mmap", Napi::Function::New(env, map));
+  exports.Set("probeMap", Napi::Function::New(env, probeMap));
   exports.Set("madvise", Napi::Function::New(env, advise));
   exports.Set("flushCache", Napi::Function::New(env, flush));
   exports.Set("scanPagemap", Napi::Function::New(env, scanPagemap));

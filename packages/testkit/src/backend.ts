@@ -24,9 +24,10 @@ import {
 } from "./backend/guest-programs.ts";
 import { severalProcessorsCases } from "./backend/several-processors.ts";
 import { SpecimenGuest, specimenRam } from "./backend/specimen-guest.ts";
-import { CaseList, type ComplianceCase, registerCases } from "./compliance-case.ts";
+import { CaseList, type ComplianceCase } from "./compliance-case.ts";
 import { equalBytes, eventually } from "./expectations.ts";
 import { extremeStates } from "./extreme-states.ts";
+import { registerCases } from "./register-cases.ts";
 
 /** A backend to be tested. */
 export interface BackendFixture {

@@ -1,5 +1,3 @@
-import { describe, it } from "vitest";
-
 /**
  * One thing that every implementation of a contract must do. A suite is a list of cases, plain data, so that the
  * testkit's own tests can run it on an implementation that is broken on purpose and see which case notices.
@@ -9,15 +7,6 @@ export interface ComplianceCase {
   readonly name: string;
   /** Rejects if the implementation does not do it. Cases are independent of each other. */
   readonly run: () => Promise<void>;
-}
-
-/** Registers cases with vitest, in a block of their own. */
-export function registerCases(title: string, cases: readonly ComplianceCase[]): void {
-  describe(title, () => {
-    for (const { name, run } of cases) {
-      it(name, run);
-    }
-  });
 }
 
 /** Collects the cases of a suite. A case that does not apply, judged by what the implementation supports, is left out. */

@@ -28,11 +28,12 @@ import {
   isCprError,
   u8,
 } from "@cpr/core";
-import { CaseList, type ComplianceCase, registerCases } from "./compliance-case.ts";
+import { CaseList, type ComplianceCase } from "./compliance-case.ts";
 import { within } from "./expectations.ts";
 import { extremeStates } from "./extreme-states.ts";
 import { FakeDeviceContext } from "./fakes/fake-device-context.ts";
 import { ManualClock } from "./fakes/manual-clock.ts";
+import { registerCases } from "./register-cases.ts";
 
 /** A device to be tested, and how to change its state. */
 export interface DeviceFixture {

@@ -11,9 +11,10 @@
 import assert from "node:assert/strict";
 import { readdirSync } from "node:fs";
 import { type HostCheck, type HostFinding, LinuxHost } from "@cpr/core";
-import { CaseList, type ComplianceCase, registerCases } from "./compliance-case.ts";
+import { CaseList, type ComplianceCase } from "./compliance-case.ts";
 import { within } from "./expectations.ts";
 import { FakeHost, type FakeHostFile, type FakeHostFiles } from "./fakes/fake-host.ts";
+import { registerCases } from "./register-cases.ts";
 
 /** A check to be tested. */
 export interface HostCheckFixture {

@@ -11,3 +11,4 @@
  */
 export * from "./compliance-case.ts";
 export * from "./expectations.ts";
+export * from "./register-cases.ts";

@@ -10,7 +10,8 @@
  */
 import assert from "node:assert/strict";
 import type { BlockableMachine, MigrationBlock, MigrationBlocker } from "@cpr/core";
-import { CaseList, type ComplianceCase, registerCases } from "./compliance-case.ts";
+import { CaseList, type ComplianceCase } from "./compliance-case.ts";
+import { registerCases } from "./register-cases.ts";
 
 /** A blocker to be tested. */
 export interface MigrationBlockerFixture {

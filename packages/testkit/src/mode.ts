@@ -18,8 +18,9 @@ import {
   type RunState,
   type TransportSupports,
 } from "@cpr/core";
-import { CaseList, type ComplianceCase, registerCases } from "./compliance-case.ts";
+import { CaseList, type ComplianceCase } from "./compliance-case.ts";
 import { transportUri } from "./fakes/transport-uri.ts";
+import { registerCases } from "./register-cases.ts";
 
 /** A mode to be tested. */
 export interface MigrationModeFixture {

@@ -15,8 +15,9 @@
 import assert from "node:assert/strict";
 import { openSync } from "node:fs";
 import { CprError, isCprError, type MonitorCommand, type MonitorContext, type RunState } from "@cpr/core";
-import { CaseList, type ComplianceCase, registerCases } from "./compliance-case.ts";
+import { CaseList, type ComplianceCase } from "./compliance-case.ts";
 import { FakeVirtualMachine } from "./fakes/fake-virtual-machine.ts";
+import { registerCases } from "./register-cases.ts";
 
 /** A command to be tested, and one way to call it that succeeds. */
 export interface MonitorCommandFixture {

@@ -25,7 +25,8 @@ import {
   pluginApi,
 } from "@cpr/core";
 import { container } from "@cpr/core/di";
-import { CaseList, type ComplianceCase, registerCases } from "./compliance-case.ts";
+import { CaseList, type ComplianceCase } from "./compliance-case.ts";
+import { registerCases } from "./register-cases.ts";
 
 interface PackageJson {
   readonly name: string;

@@ -34,9 +34,10 @@ import {
   type TransportSource,
   type TransportSupports,
 } from "@cpr/core";
-import { CaseList, type ComplianceCase, registerCases } from "./compliance-case.ts";
+import { CaseList, type ComplianceCase } from "./compliance-case.ts";
 import { equalBytes, pseudoRandomBytes, rejectsWithAbortError, rejectsWithCprError, within } from "./expectations.ts";
 import { transportUri } from "./fakes/transport-uri.ts";
+import { registerCases } from "./register-cases.ts";
 
 /** Somewhere to send a stream to, that no other case uses. */
 export interface TransportPlace {
