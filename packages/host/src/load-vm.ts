@@ -70,6 +70,12 @@ export async function loadVm(vm: RegisteredVm, options: LoadOptions): Promise<Vm
     await using _ = closeLate(client, signal);
     const started = performance.now();
     const now = await settledStatus(client, checkpoint);
+    if (now === "postmigrate" && checkpoint.state === "in-use") {
+      // Whoever saved it was ended before it was done.
+      await process.end();
+      checkpoint.release();
+      return loadVm(vm, options);
+    }
     if (now !== "inmigrate") {
       return { outcome: "skipped", note: "it has a process already", status: now };
     }

@@ -223,6 +223,10 @@ it("takes up what a killed command had begun, and never takes a guest back in ti
   expect(await host.states()).toEqual({ a: "running" });
   await host.untilPrinted("a");
 
+  await kill("save");
+  await host.command(0, "load");
+  expect(await host.states()).toEqual({ a: "running" });
+
   // The host loses power when the guest may have run already.
   await host.work(0, "save");
   await kill("load");
