@@ -1,4 +1,4 @@
-import { HostCheck, Kernel } from "@cpr/core";
+import { HostCheck, Kernel, programVersion } from "@cpr/core";
 import { Command } from "commander";
 import { cliErrors } from "./cli-errors.ts";
 import { describeReport, examineHost } from "./doctor-report.ts";
@@ -34,11 +34,11 @@ export function createDoctorCommand(): Command {
       "after",
       "\nExit status: 0 VMs can be run here and cpr be restarted under them; 4 one of the two is not possible.",
     )
-    .action(async ({ json, plugin }: DoctorOptions, { parent }: Command) => {
+    .action(async ({ json, plugin }: DoctorOptions) => {
       const [kernel, problem] = openKernel(plugin);
       await using _ = kernel;
       const checks = [
-        new ProgramHostCheck(parent?.version() ?? "unknown"),
+        new ProgramHostCheck(programVersion()),
         new PluginsHostCheck(kernel, problem),
         new StorageHostCheck(),
         new ServiceHostCheck(),

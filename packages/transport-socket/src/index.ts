@@ -11,3 +11,4 @@
  */
 export { socketErrors } from "./errors.ts";
 export { TcpTransport, UnixTransport, VsockTransport } from "./socket-transports.ts";
+export { SocketsHostCheck } from "./sockets-host-check.ts";

@@ -1,5 +1,6 @@
-import { definePlugin, Transport } from "@cpr/core";
+import { definePlugin, HostCheck, Transport } from "@cpr/core";
 import { TcpTransport, UnixTransport, VsockTransport } from "./socket-transports.ts";
+import { SocketsHostCheck } from "./sockets-host-check.ts";
 
 export default definePlugin({
   name: "@cpr/transport-socket",
@@ -7,5 +8,6 @@ export default definePlugin({
     context.contribute(Transport, TcpTransport);
     context.contribute(Transport, UnixTransport);
     context.contribute(Transport, VsockTransport);
+    context.contribute(HostCheck, SocketsHostCheck);
   },
 });
