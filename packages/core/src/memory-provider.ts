@@ -94,6 +94,11 @@ export interface MemoryBacking {
    * the kernel knows never to have been written is left out. While the VM runs they are an estimate.
    */
   dataRanges(): readonly (readonly [number, number])[];
+  /**
+   * Removes an object with a name that this opening made, if nothing has been stored in it since; called before {@link close} if no
+   * guest has run in it.
+   */
+  readonly discard?: (() => void) | undefined;
   /** Releases the lock and the descriptor. The mapping stays until the process ends. */
   close(): Promise<void>;
 }

@@ -1,11 +1,12 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { fakeVirtualMachine, instructions, type, until } from "./fakes/fake-machine.ts";
-import { brokenMemory, openMemory } from "./fakes/fake-plugin.ts";
+import { brokenMemory, discardedMemory, openMemory } from "./fakes/fake-plugin.ts";
 
 const names = (events: readonly { event: string }[]): string[] => events.map(({ event }) => event);
 
 afterEach(() => {
   brokenMemory.clear();
+  discardedMemory.length = 0;
 });
 
 for (const thread of [false, true]) {
@@ -231,6 +232,20 @@ describe("making a VM", () => {
       { id: "pc.ram", size: 1 << 20, share: false, prealloc: false, location: "private" },
     ]);
     await machine.quit();
+  });
+
+  it("leaves no memory behind in which no guest has run", async () => {
+    const { machine: ran } = await fakeVirtualMachine();
+    await ran.quit();
+    expect(discardedMemory).toEqual([]);
+    const { machine: waited } = await fakeVirtualMachine({ incoming: "defer" });
+    await expect(waited.migrateIncoming("store:nowhere")).rejects.toMatchObject({ code: "ERR_CPR_FAKE_OPEN" });
+    expect(discardedMemory).toEqual([]);
+    await waited.quit();
+    expect(discardedMemory).toEqual(["ram0"]);
+    await expect(fakeVirtualMachine({ kernel: "unbuildable" })).rejects.toMatchObject({ code: "ERR_CPR_FAKE_BUILD" });
+    expect(discardedMemory).toEqual(["ram0", "ram0"]);
+    expect(openMemory.size).toBe(0);
   });
 
   it("fails and releases everything when the checkpoint named with -incoming cannot be loaded", async () => {

@@ -145,4 +145,8 @@ it("a load after a reboot explains that RAM is gone, and says what to do", async
   );
   expect(answer).toContain("--for reboot");
   expect(await vm.command("info migrate")).toMatch(/^note: The host was rebooted since/m);
+  // The next attempt, when the file system is mounted, finds what was there before this one.
+  expect(existsSync(join(folder, "ram"))).toBe(true);
+  await vm.quit();
+  expect(existsSync(join(folder, "ram"))).toBe(false);
 });

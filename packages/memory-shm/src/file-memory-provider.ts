@@ -72,6 +72,7 @@ export class FileMemoryProvider implements MemoryProvider {
       created: file.created,
       descriptor: file.descriptor,
       ...(share && file.named ? { locked: file.locked } : {}),
+      discard: file.discard,
       visibility: share ? "shared" : "private",
       synchronous,
       prealloc,

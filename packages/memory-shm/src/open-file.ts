@@ -11,6 +11,8 @@ export interface OpenFile {
   /** It was made, or was empty: all its bytes are zero. */
   readonly created: boolean;
   readonly locked: boolean;
+  /** Removes it if nothing has been stored in it; undefined if it was not made here. */
+  readonly discard?: (() => void) | undefined;
   /** It can be found again by its path. */
   readonly named: boolean;
   readonly location: string;
@@ -63,7 +65,17 @@ export function openNamed(
       const prealloc = share && locked && properties.prealloc === true;
       const pmem = share && properties.pmem === true;
       const created = prepare(descriptor, path, fileSystem, { ...properties, prealloc, pmem }) && locked;
-      return { descriptor, fileSystem, created, locked, named: true, location: path, identity: `${dev}:${ino}` };
+      const discard = made ? () => removeUnused(descriptor, path) : undefined;
+      return {
+        descriptor,
+        fileSystem,
+        created,
+        locked,
+        discard,
+        named: true,
+        location: path,
+        identity: `${dev}:${ino}`,
+      };
     } catch (error) {
       if (made) {
         unlinkSync(path);
@@ -71,6 +83,15 @@ export function openNamed(
       closeSync(descriptor);
       throw error;
     }
+  }
+}
+
+/** Nobody but who made the file knows that it is not wanted, unless somebody has put something in it, or in its place. */
+function removeUnused(descriptor: number, path: string): void {
+  const { dev, ino, blocks } = fstatSync(descriptor);
+  const found = statSync(path, { throwIfNoEntry: false });
+  if (blocks === 0 && found?.dev === dev && found.ino === ino) {
+    unlinkSync(path);
   }
 }
 

@@ -282,6 +282,30 @@ test("only pages that were stored to are data", async () => {
   expect(backing.dataRanges()).toEqual([[3 * 4096, 5 * 4096]]);
 });
 
+test("a file that was made and not used can be discarded; one that was there, was stored to or was replaced stays", async () => {
+  const unused = await open();
+  unused.discard?.();
+  await unused.close();
+  expect(readdirSync(folder)).toEqual([]);
+  const used = await open();
+  const ram = guestRam();
+  used.mapInto(ram);
+  ram[0] = 1;
+  used.discard?.();
+  await used.close();
+  expect(statSync(path).size).toBe(size);
+  const there = await open();
+  expect(there.discard).toBeUndefined();
+  await there.close();
+  rmSync(path);
+  const replaced = await open();
+  rmSync(path);
+  writeFileSync(path, "another file");
+  replaced.discard?.();
+  await replaced.close();
+  expect(readFileSync(path, "latin1")).toBe("another file");
+});
+
 test("prealloc=on reserves the whole file", async () => {
   await open({ prealloc: true });
   expect(statSync(path).blocks * 512).toBe(size);

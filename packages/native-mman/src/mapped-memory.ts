@@ -37,6 +37,8 @@ export interface MappedMemoryOptions {
   readonly alignment?: number;
   /** How contents become durable, step by step: `cache` writes the processors' caches back to memory, `file` what the kernel has of a file. */
   readonly durability: readonly ("cache" | "file")[];
+  /** See {@link MemoryBacking.discard}; the descriptor is open when it is called. */
+  readonly discard?: (() => void) | undefined;
   /** The kernel knows which parts have never been written to; it does by default. */
   readonly sparse?: boolean;
 }
@@ -50,6 +52,7 @@ export class MappedMemory implements MemoryBacking {
   readonly identity: string | undefined;
   readonly created: boolean;
   readonly ownership?: MemoryOwnership;
+  readonly discard: MemoryBacking["discard"];
   readonly pageFunctions = pageFunctionsUrl;
   readonly alignment: RamAlignment | undefined;
   readonly #options: MappedMemoryOptions;
@@ -67,6 +70,7 @@ export class MappedMemory implements MemoryBacking {
     this.alignment = alignment > 1 ? { multiple: alignment, addressOf } : undefined;
     this.#options = options;
     this.#descriptor = options.descriptor;
+    this.discard = options.discard;
     if (options.locked !== undefined) {
       this.ownership = this.#ownership(options.locked);
     }

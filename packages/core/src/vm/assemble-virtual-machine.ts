@@ -47,7 +47,7 @@ export async function assembleVirtualMachine(
   };
   await machineModel.check(options, object.size);
   const ram = await GuestRam.open(kernel, backend, [object], { waiting: incoming !== undefined });
-  opened.defer(() => ram.close());
+  opened.defer(() => ram.discard());
   const building = control.build({ options, ram: ram.allocation.handle, regions: ram.regions });
   meanwhile?.();
   void loadAhead(kernel, incoming !== undefined, ram.pageFunctions);

@@ -107,7 +107,7 @@ export class GuestRam {
       }
       return new GuestRam(kernel, backend.name, allocation, regions, blocks);
     } catch (error) {
-      await Promise.allSettled(opened.map((backing) => backing.close()));
+      await discard(opened);
       throw error;
     }
   }
@@ -175,6 +175,23 @@ export class GuestRam {
   async close(): Promise<void> {
     await Promise.all(this.blocks.map(({ backing }) => backing.close()));
   }
+
+  /** The same where no guest has run: what was made for it does not stay behind. */
+  async discard(): Promise<void> {
+    await discard(this.blocks.map(({ backing }) => backing));
+  }
+}
+
+async function discard(backings: readonly MemoryBacking[]): Promise<void> {
+  await Promise.allSettled(
+    backings.map(async (backing) => {
+      try {
+        backing.discard?.();
+      } finally {
+        await backing.close();
+      }
+    }),
+  );
 }
 
 function checkObjects(objects: readonly MemoryObjectOptions[]): number {

@@ -455,7 +455,7 @@ export class HostedVirtualMachine implements VirtualMachine, MigrationSubject {
     // A migration that hangs in the machine ends with it.
     await Promise.race([this.#migrations.done, delay(5000, undefined, { ref: false })]);
     await this.control.close().catch(() => undefined);
-    await this.ram.close().catch(() => undefined);
+    await (this.#runState === "inmigrate" ? this.ram.discard() : this.ram.close()).catch(() => undefined);
     for (const sink of this.#parts.characterDevices.values()) {
       await sink.close?.();
     }

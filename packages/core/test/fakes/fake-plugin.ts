@@ -308,6 +308,8 @@ class OtherMachineModel extends FakeMachineModel {
 /** What lives on when a VM has gone, by location; and which of it is in use. */
 export const keptMemory = new Map<string, Uint8Array>();
 export const openMemory = new Set<string>();
+/** What was discarded. */
+export const discardedMemory: string[] = [];
 /** Locations that cannot be opened. */
 export const brokenMemory = new Set<string>();
 
@@ -337,6 +339,10 @@ class FakeBacking implements MemoryBacking {
     if (kept !== undefined && this.supports.survivesProcessExit) {
       target.set(kept);
     }
+  }
+
+  discard(): void {
+    discardedMemory.push(this.id);
   }
 
   async flush(): Promise<void> {}
