@@ -111,7 +111,17 @@ it.runIf(hugeFolder !== undefined && hugePages >= 16)(
     await vmWith(folder, `memory-backend-file,mem-path=${ram},share=on`);
     const place = join(diskFolder(), "vm.state");
     expect(save(folder, place, "--for", "reboot").stderr).toContain(`RAM 'ram0' (${ram}) would stay in place`);
-    expect(save(folder, place, "--for", "restart").status).toBe(0);
+    expect(save(folder, place, "--for", "restart", "--quit")).toMatchObject({ status: 0, stderr: "" });
+    const target = await QmpProcess.start({
+      folder,
+      name: "target",
+      options: ["-object", `memory-backend-file,mem-path=${ram},share=on,id=ram0,size=32M`, "-incoming", "defer"],
+    });
+    const loaded = spawnSync(process.execPath, [cprCommand, "load", join(folder, "target.qmp"), place], {
+      encoding: "utf8",
+    });
+    expect(loaded).toMatchObject({ status: 0, stderr: "" });
+    await target.untilPrinted("B");
   },
 );
 

@@ -1,4 +1,4 @@
-import { type BigIntStats, existsSync, mkdirSync, readFileSync, statSync } from "node:fs";
+import { type BigIntStats, existsSync, mkdirSync, readFileSync, realpathSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { removeFile, replaceFile } from "../durable-file.ts";
 import { migrationErrors } from "../errors/migration-errors.ts";
@@ -13,7 +13,7 @@ export function newGeneration(): string {
 
 /**
  * The mark that binds RAM which stays in place to the checkpoints that it belongs to: a small file beside the file of
- * the memory object, `PATH.cpr`, that holds their generations; for a device it is in {@link stateFolder}. One is added
+ * the memory object, `PATH.cpr`, that holds their generations; for a device, and on hugetlbfs, it is in {@link stateFolder}. One is added
  * when the VM is saved; all are removed before the VM runs again. There are several if the VM was loaded, did not run,
  * and was saved once more.
  *
@@ -26,8 +26,6 @@ export class GenerationMark {
   readonly #id: string;
   /** Where it is. */
   readonly path: string;
-  /** It is in {@link stateFolder}. */
-  readonly #ownFolder: boolean;
   /** The RAM's file, and what was seen of it before it was opened. */
   readonly #file: string | undefined;
   readonly #inode: bigint | undefined;
@@ -36,7 +34,6 @@ export class GenerationMark {
   private constructor(id: string, path: string, file?: string) {
     this.#id = id;
     this.path = path;
-    this.#ownFolder = file === undefined;
     this.#file = file;
     this.#inode = this.#stat()?.ino;
     this.#seen = this.#look();
@@ -54,11 +51,14 @@ export class GenerationMark {
     }
     if (found.isCharacterDevice()) {
       // NOTE: what stands beside a device is gone after a reboot, its RAM may not be, and its name may be another one.
-      return identity === undefined
-        ? undefined
-        : new GenerationMark(id, join(stateFolder(), `${encodeURIComponent(identity)}.cpr`));
+      return identity === undefined ? undefined : new GenerationMark(id, inStateFolder(identity));
     }
-    return found.isFile() ? new GenerationMark(id, `${path}.cpr`, path) : undefined;
+    if (!found.isFile()) {
+      return undefined;
+    }
+    // NOTE: nothing can be written to files on hugetlbfs, they can only be mapped.
+    const beside = hostFileSystem(path).kind !== "hugetlbfs";
+    return new GenerationMark(id, beside ? `${path}.cpr` : inStateFolder(realpathSync(path)), path);
   }
 
   /** Whether the mark is found again after the host's kernel was replaced. */
@@ -96,9 +96,7 @@ export class GenerationMark {
       throw migrationErrors.ERR_CPR_RAM_FILE_LOST({ id: this.#id, path: this.#file });
     }
     try {
-      if (this.#ownFolder) {
-        mkdirSync(dirname(this.path), { recursive: true });
-      }
+      mkdirSync(dirname(this.path), { recursive: true });
       const text = generations.map((generation) => `cpr generation ${generation}\n`).join("");
       replaceFile(this.path, `${text}${this.#look() ?? ""}`);
     } catch (error) {
@@ -134,4 +132,8 @@ export class GenerationMark {
     const reason = cause instanceof Error ? cause.message : String(cause);
     return migrationErrors.ERR_CPR_BINDING_WRITE({ id: this.#id, path: this.path, reason }, { cause });
   }
+}
+
+function inStateFolder(name: string): string {
+  return join(stateFolder(), `${encodeURIComponent(name)}.cpr`);
 }
