@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { mkdtemp, readdir, readFile, rename, rm, symlink, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -15,10 +16,15 @@ afterEach(async () => {
   await rm(folder, { recursive: true });
 });
 
-const markOf = (path: string | undefined, identity?: string) =>
+const markOf = (path: string | undefined, identity?: string, memory = new Uint8Array(new SharedArrayBuffer(2 ** 20))) =>
   GenerationMark.of(
-    { type: "memory-backend-file", id: "ram0", size: 4096, ...(path === undefined ? {} : { "mem-path": path }) },
-    identity,
+    {
+      type: "memory-backend-file",
+      id: "ram0",
+      size: memory.length,
+      ...(path === undefined ? {} : { "mem-path": path }),
+    },
+    { identity, memory },
   );
 
 describe("the mark of RAM in place", () => {
@@ -84,6 +90,21 @@ describe("the mark of RAM in place", () => {
     expect(await readdir(marks)).toEqual(["nvdimm%2F1.cpr"]);
     expect(markOf("/dev/zero", "nvdimm/1")?.read()).toEqual([generation]);
     expect(markOf("/dev/null", "nvdimm/2")?.read()).toEqual([]);
+  });
+
+  it("is none of a device whose memory has lost what was in it", () => {
+    vi.stubEnv("CPR_STATE_DIRECTORY", folder);
+    const memory = new Uint8Array(new SharedArrayBuffer(2 ** 20)).fill(0x5a);
+    const mark = markOf("/dev/null", "dax0.0", memory) as GenerationMark;
+    const generation = newGeneration();
+    mark.write([generation]);
+    expect(readFileSync(mark.path, "latin1")).toMatch(
+      new RegExp(`^cpr generation ${generation}\ncpr memory samples=[0-9a-f]{8}\n$`),
+    );
+    expect(markOf("/dev/null", "dax0.0", memory)?.read()).toEqual([generation]);
+    expect(markOf("/dev/null", "dax0.0")?.read()).toEqual([]);
+    memory.fill(0, 2 ** 19);
+    expect(mark.read()).toEqual([]);
   });
 
   it("cannot be where nothing can be written, which is told", () => {

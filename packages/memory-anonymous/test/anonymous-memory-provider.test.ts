@@ -16,6 +16,11 @@ test("memory-backend-ram is served unless it is to be shared", async () => {
   expect(await provider.accepts({ ...options, share: true })).toBe(false);
 });
 
+test("nothing of it outlives the process", async () => {
+  const { supports } = await provider.open(options);
+  expect(supports).toEqual({ shared: false, survivesProcessExit: false, survivesReboot: false });
+});
+
 test("pages that were never touched are no data", async () => {
   const backing = await provider.open(options);
   expect(backing.dataRanges()).toEqual([]);

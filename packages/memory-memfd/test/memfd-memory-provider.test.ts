@@ -61,6 +61,10 @@ test("share=off keeps stores private, and dataRanges tells them", async () => {
   expect(backing.supports.shared).toBe(false);
 });
 
+test("nothing of it outlives the process", async () => {
+  expect((await open()).supports).toEqual({ shared: true, survivesProcessExit: false, survivesReboot: false });
+});
+
 test("memory-backend-ram is served with share=on only", async () => {
   const options = { type: "memory-backend-ram", id: "ram0", size } as const;
   expect(await provider.accepts({ ...options, share: true })).toBe(true);

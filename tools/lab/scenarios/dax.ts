@@ -45,6 +45,9 @@ export const scenario: Scenario = {
     await checkFileSystem(disk);
     told(`files on ${disk} are mapped synchronously with pmem=on, and flushed with ${cacheFlushInstruction()}`);
 
+    await checkHugePages();
+    told("a file on hugetlbfs is known not to outlive a reboot");
+
     for (const [from, to] of pairsOf(accelerators)) {
       await carry(from, to, device);
       told(`a guest whose RAM is ${device} goes on in a new process, from ${from} to ${to}`);
@@ -206,6 +209,18 @@ async function checkFileSystem(disk: string): Promise<void> {
     "ERR_CPR_MEMORY_KIND",
     /a block device.*ndctl create-namespace/,
   );
+}
+
+async function checkHugePages(): Promise<void> {
+  const folder = "/mnt/huge";
+  mkdirSync(folder, { recursive: true });
+  execFileSync("mount", ["-t", "hugetlbfs", "hugetlbfs", folder]);
+  const common = { size: 4 * mebibyte, share: true, "mem-path": join(folder, "ram0") };
+  const backing = await new FileMemoryProvider().open({ type: "memory-backend-file", id: "ram0", ...common });
+  assert.deepEqual(backing.supports, { shared: true, survivesProcessExit: true, survivesReboot: false });
+  assert.equal(backing.alignment?.multiple, 2 * mebibyte);
+  await backing.close();
+  await refused(new FileMemoryProvider(), { ...common, pmem: true }, "ERR_CPR_MEMORY_PMEM", /has no DAX/);
 }
 
 /** What the kernel tells of this process's mapping of a file. */

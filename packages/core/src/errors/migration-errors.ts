@@ -206,7 +206,7 @@ export const migrationErrors = defineErrors({
       `The RAM in '${location}' (memory object '${id}') does not belong to this checkpoint: it was used since, or by another VM`,
     hint: ({ mark, rebooted }) =>
       rebooted !== undefined && mark !== undefined
-        ? `The host was rebooted since. Check that all file systems are mounted as before, and that CPR_STATE_DIRECTORY is the same: what binds this RAM to its checkpoint is looked for in '${mark}'.`
+        ? `The host was rebooted since. Check that all file systems are mounted as before, and that CPR_STATE_DIRECTORY is the same: what binds this RAM to its checkpoint is looked for in '${mark}'. RAM that is no persistent memory is lost when the power fails.`
         : "Only the last checkpoint of a VM can be loaded with its RAM in place.",
   }),
   ERR_CPR_RAM_GONE: defineError<{

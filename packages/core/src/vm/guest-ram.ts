@@ -96,7 +96,9 @@ export class GuestRam {
         const bytes = allocation.bytes.subarray(offset, offset + backing.size);
         backing.mapInto(bytes);
         const keeps = backing.supports.shared && backing.supports.survivesProcessExit;
-        const mark = keeps ? (marks[index] ?? GenerationMark.of(options, backing.identity)) : undefined;
+        const mark = keeps
+          ? (marks[index] ?? GenerationMark.of(options, { identity: backing.identity, memory: bytes }))
+          : undefined;
         if (backing.created) {
           // A mark beside a file that was made just now belongs to one that has been removed.
           mark?.remove();
