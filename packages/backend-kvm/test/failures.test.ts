@@ -1,7 +1,11 @@
+import { existsSync } from "node:fs";
 import { type ExecutionEvent, GuestMemory, layOutRam, TimerQueue } from "@cpr/core";
 import { RecordingBus, StoppableClock } from "@cpr/testkit/fakes";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { KvmBackend } from "../src/index.ts";
+
+/** For a host whose kernel has KVM: there it must work. */
+const describeOnKvm = describe.runIf(existsSync("/sys/class/misc/kvm"));
 
 const ramSize = 1 << 20;
 const origin = 0x1000;
@@ -40,7 +44,7 @@ async function guest(program: readonly number[]) {
 const jumpsBeyondRam = [0xea, 0x10, 0x00, 0xff, 0xff]; // jmp 0xffff:0x0010
 const reports = [0xb0, 0x42, 0xe6, 0x80, 0xf4]; // mov al, 0x42; out 0x80, al; hlt
 
-describe("a guest that KVM cannot execute", () => {
+describeOnKvm("a guest that KVM cannot execute", () => {
   it("is an internal error, told once with the registers", async () => {
     const { execution, events } = await guest(jumpsBeyondRam);
     execution.start();
@@ -65,7 +69,7 @@ describe("a guest that KVM cannot execute", () => {
   });
 });
 
-describe("a state that KVM cannot take", () => {
+describeOnKvm("a state that KVM cannot take", () => {
   it("is refused by name before anything changes: a counter at another frequency, a register that is not there", async () => {
     const { execution } = await guest(reports);
     const good = execution.saveProcessor(0);
