@@ -22,7 +22,7 @@ export interface LabHost {
    * anywhere else. The scenario is run by a unit once the host has booted.
    */
   readonly systemd?: boolean;
-  /** Whether there is another kernel to go over to: `/boot/vmlinuz` and `/boot/initrd.img`, to which `kexecSecondKernel` goes. */
+  /** Whether there is another kernel to go over to: `/boot/vmlinuz` and `/boot/initrd.img`, to which `executeSecondKernel` goes. */
   readonly secondKernel?: boolean;
 }
 

@@ -5,8 +5,10 @@ import { dirname, join } from "node:path";
 import { beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import { checkoutEntries } from "../lab/checkout-entries.ts";
 import { dependenciesOf, KernelModules } from "../lab/kernel-modules.ts";
+import { beginningOfKernel } from "../lab/kexec-clock.ts";
 import { channelName, labInit, labRun } from "../lab/lab-initramfs.ts";
 import { type LabMachine, labMachineOptions } from "../lab/lab-machine.ts";
+import { checkMemories } from "../lab/remembering-guest.ts";
 import { loadScenario, scenarioNames } from "../lab/scenarios.ts";
 import { librariesIn } from "../lab/system-image.ts";
 
@@ -131,6 +133,39 @@ test("a lab host has the NVDIMMs and the disk that it is to have, and room for t
   // The system image is /dev/vda: it comes first.
   expect(whole).toMatch(/file=s,if=virtio.* file=disk,if=virtio,format=raw/);
   expect(() => words({ nvdimms: [{ path: "first", size: "many" }] })).toThrow("'many' is no size with M or G.");
+});
+
+describe("what a guest has said tells that it", () => {
+  const sums = "memory 00000000deadbeef file 00000000feedbeef";
+  const before = ["[    0.1] Linux", `filled ${sums}`, "tick 0 monotonic 1.000 uptime 1.00", "tick 1 mono"].join(
+    "\r\n",
+  );
+  const after = ["tonic 1.100 uptime 1.10", "tick 2 monotonic 1.350 uptime 1.34", `again ${sums}`, ""].join("\r\n");
+
+  test("has all that it had, the line among it in which it stood still", () => {
+    expect(checkMemories([before, after])).toBeCloseTo(0.25);
+  });
+
+  test.each([
+    ["lost memory", "again memory 00000000deadbeef", "again memory 00000000deadbeee"],
+    ["lost its file", "file 00000000feedbeef", "file 00000000feedbeee"],
+    ["lost a tick", "tick 2", "tick 3"],
+    ["was reset", "tick 2", "tick 0"],
+    ["is earlier than it was", "monotonic 1.350", "monotonic 1.050"],
+    ["has two clocks that differ", "uptime 1.34", "uptime 9.34"],
+    ["noticed something", "again", "[    1.2] clocksource: tsc is unstable\r\nagain"],
+  ])("%s", (_what, from, to) => {
+    expect(() => checkMemories([before, after.replace(from, to)])).toThrow();
+  });
+});
+
+test("the beginning of a kernel is known on the clock of the one before, by the TSC", () => {
+  const before = [
+    { tsc: 2_000_000, monotonic: 1_000 },
+    { tsc: 12_000_000, monotonic: 6_000 },
+  ] as const;
+  // Four seconds later, when the new kernel has run for three.
+  expect(beginningOfKernel(before, { tsc: 20_000_000, monotonic: 3_000 })).toBe(7_000);
 });
 
 test("every scenario can be loaded and says what it is for; there is no other", async () => {
