@@ -25,7 +25,10 @@ const broken: Record<
         return { bytes: new Uint8Array((handle as { memory: WebAssembly.Memory }).memory.buffer), handle };
       }
     },
-    noticedBy: ["gives RAM of the size that was asked for, all zero"],
+    noticedBy: [
+      "gives RAM of the size that was asked for, all zero",
+      "begins RAM at an address that suits huge pages, if it is told to",
+    ],
   },
   "adopts a copy of the RAM": {
     backend: class extends ToyBackend {
@@ -34,7 +37,10 @@ const broken: Record<
         return { bytes: bytes.slice(), handle };
       }
     },
-    noticedBy: ["adopts the same RAM on the machine thread"],
+    noticedBy: [
+      "adopts the same RAM on the machine thread",
+      "begins RAM at an address that suits huge pages, if it is told to",
+    ],
   },
   "gives as much RAM as anybody wants": {
     backend: class extends ToyBackend {

@@ -35,7 +35,7 @@ export class ToyBackend implements Backend {
       throw new CprError("ERR_CPR_TOY_RAM", "input", `${size} bytes are too many`);
     }
     const { multiple, addressOf } = alignment ?? { multiple: 1, addressOf: () => 0n };
-    const pages = Math.ceil((size + multiple) / 65_536);
+    const pages = Math.ceil((size + multiple - 1) / 65_536);
     const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
     const start = Number(-addressOf(new Uint8Array(memory.buffer)) & BigInt(multiple - 1));
     return this.adoptRam({ memory, start, size });
