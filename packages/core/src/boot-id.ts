@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 
-/** The boot of a host that does not tell: it is like no other and unlike none. */
+/** Stands for the boot of a host that does not tell it. */
 const unknownBoot = "00000000-0000-0000-0000-000000000000";
 
 /** Whether a text can name a boot. */
