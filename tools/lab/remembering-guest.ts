@@ -23,7 +23,8 @@ export async function rememberingGuest(path: string, mebibytes: number): Promise
       { path: "dev/console", kind: "character-device", major: 5, minor: 1 },
     ]),
   );
-  const append = `console=ttyS0 cryptomgr.notests panic=-1 mebibytes=${mebibytes}`;
+  // What is no warning is not shown: half of the time until userspace would go into that.
+  const append = `console=ttyS0 loglevel=5 cryptomgr.notests panic=-1 mebibytes=${mebibytes}`;
   return ["-kernel", kernel, "-initrd", path, "-append", append, "-no-reboot"];
 }
 

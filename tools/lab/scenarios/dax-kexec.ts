@@ -96,14 +96,12 @@ async function load(machine: Machine) {
   return { guest, starting, loading, running, seen: monotonic() };
 }
 
-/** Boots a guest on a backend, and lets it go on on its own one if that is another. */
-async function boot(machine: Machine, accelerator: string): Promise<WatchedGuest> {
-  const guest = await start({ ...machine, accelerator });
+/** Boots a guest until it has been through its memory. */
+async function boot(machine: Machine): Promise<WatchedGuest> {
+  const guest = await start(machine);
   await guest.until((line) => line.includes(firstLine) || undefined);
   await guest.until(tellsSums);
-  if (machine.accelerator === accelerator) return guest;
-  await save(guest);
-  return (await load(machine)).guest;
+  return guest;
 }
 
 /** Checks that a guest is what it was before it was loaded, and that no RAM was copied. @returns what is to be told of it. */
@@ -149,16 +147,18 @@ export const scenario: Scenario = {
     await guest.chooseReboot();
     await guest.command("migrate file:vm.state");
     await guest.quit();
-    const guests: WatchedGuest[] = [];
-    // NOTE: the first one comes last, when the others have left KVM: where processors are emulated, of two guests that KVM runs
-    // at once one triple faults sooner or later.
-    for (const machine of machines.toReversed()) guests.unshift(await boot(machine, first));
+    // NOTE: one after the other: where processors are emulated, of two guests that KVM runs at once one triple faults sooner or
+    // later. The others than the first one are booted on its backend, too, and moved to their own.
+    const [own, ...others] = machines as [Machine, ...Machine[]];
+    for (const machine of others) await save(await boot({ ...machine, accelerator: first }));
+    const running = [{ machine: own, guest: await boot(own) }];
+    for (const machine of others) running.push({ machine, guest: (await load(machine)).guest });
 
     const saves: Notes["saves"][number][] = [];
     // The first one is the last to be saved and the first to be loaded: it stands still for no longer than it must.
-    for (const [index, machine] of [...machines.entries()].toReversed()) {
+    for (const { machine, guest } of running.toReversed()) {
       report(`${machine.name}: the guest on ${machine.ram.path} runs, under Linux ${release()}`);
-      saves.unshift({ machine, save: await save(guests[index] as WatchedGuest) });
+      saves.unshift({ machine, save: await save(guest) });
     }
     const notes: Notes = { kernel: release(), saves, lost, clocks: [clock, readClocks()] };
     writeFileSync(notesFile, JSON.stringify(notes));
