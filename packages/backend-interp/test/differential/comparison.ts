@@ -12,8 +12,10 @@ const registerNames = "rax rcx rdx rbx rsp rbp rsi rdi r8 r9 r10 r11 r12 r13 r14
 
 const hex = (value: number | bigint, digits = 1): string => value.toString(16).padStart(digits, "0");
 
-/** What is not compared on this host because makers leave it differently. */
+/** What is not compared on this host, because makers leave it differently or because the host does not do it. */
 export interface HostFacts {
+  /** It executes 32-bit code. */
+  readonly executes32: boolean;
   /** x87 status bits that some instructions leave undefined are those that the interpreter leaves, too. */
   readonly isAmd: boolean;
 }

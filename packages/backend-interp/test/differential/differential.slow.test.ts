@@ -39,7 +39,9 @@ test("a wrong result is found, and made short", async () => {
   });
   expect(reports).toHaveLength(2);
   for (const report of reports) {
-    expect(report).toMatch(/^seed 1, batch 0, sequence \d+: (32|64)-bit code\n( {2}.* popcnt .*\n)+ starts with\n/);
+    // A loop around it is left whole.
+    expect(report).toMatch(/^seed 1, batch 0, sequence \d+: (32|64)-bit code\n( {2}.*\n){1,7} starts with\n/);
+    expect(report).toMatch(/\n {2}.* popcnt .*\n/);
     expect(report).toMatch(/\n {2}rax: expected [0-9a-f]{16}, got [0-9a-f]{16}$/);
   }
 });

@@ -52,9 +52,9 @@ const stepEvery = 16;
 
 /** Executes random sequences natively and in the interpreter, and compares. */
 class Differential {
-  readonly #native = new NativeSequences();
+  readonly #native: NativeSequences;
   readonly #guest = new GuestSequences();
-  readonly #host: HostFacts = { isAmd: readFileSync("/proc/cpuinfo", "utf8").includes("AuthenticAMD") };
+  readonly #host: HostFacts;
   readonly #tamper: NonNullable<DifferentialOptions["tamper"]>;
   readonly #expected = new Uint8Array(imageSize);
   readonly #expectedCells = new BigUint64Array(this.#expected.buffer);
@@ -63,13 +63,23 @@ class Differential {
   /** What is where the last sequence ended, if that is in the pages of code. */
   #endBytes: Uint8Array = new Uint8Array(0);
 
-  constructor(tamper: DifferentialOptions["tamper"]) {
+  private constructor(native: NativeSequences, host: HostFacts, tamper: DifferentialOptions["tamper"]) {
+    this.#native = native;
+    this.#host = host;
     this.#tamper = tamper ?? (() => undefined);
+  }
+
+  static async create(tamper: DifferentialOptions["tamper"]): Promise<Differential> {
+    const native = new NativeSequences();
+    const isAmd = readFileSync("/proc/cpuinfo", "utf8").includes("AuthenticAMD");
+    const executes32 = await native.executes32();
+    if (!executes32) console.error("NOTE: this host executes no 32-bit code, so only 64-bit code is compared with it.");
+    return new Differential(native, { isAmd, executes32 }, tamper);
   }
 
   batch(seed: number, number: number, size: number): Batch {
     const random = new FastRandom(Math.imul(seed, 0x9e3779b1) + number);
-    const generator = new SequenceGenerator(random, this.#host.isAmd);
+    const generator = new SequenceGenerator(random, this.#host);
     this.#codes = generator.codes;
     const image = randomImage(random);
     const sequences = Array.from({ length: size }, () => generator.next());
@@ -187,7 +197,7 @@ function describeMemory(wanted: Uint8Array, actual: Uint8Array): string[] {
 /** Compares until the options say that it is enough. */
 export async function runDifferential(options: DifferentialOptions): Promise<DifferentialResult> {
   const { seed, batches = Number.POSITIVE_INFINITY, until = () => false, batchSize = 2000, mostReports = 5 } = options;
-  using differential = new Differential(options.tamper);
+  using differential = await Differential.create(options.tamper);
   const result: DifferentialResult = { sequences: 0, instructions: 0, passedOver: 0, vectors: new Map(), reports: [] };
   let next: Batch | undefined = differential.batch(seed, 0, batchSize);
   while (next !== undefined && result.reports.length < mostReports) {

@@ -12,6 +12,9 @@ const at = { registers: 16, rip: 144, flags: 152, media: 160, code: 160 + mediaS
 const outcomeAt = { registers: 16, rip: 144, flags: 152, faultAddress: 160, media: 168 } as const;
 const kind = { sequence: 0, image: 1, flush: 2 } as const;
 const selectors = { 32: 0x23, 64: 0x33 } as const;
+/** UD2, and the exception that it raises. */
+const undefinedInstruction = Uint8Array.of(0x0f, 0x0b);
+const invalidOpcode = 6;
 const signals = { alarm: 14, systemCall: 31 } as const;
 
 /** What a sequence did natively; memory as the eight-byte cells of the image that changed. */
@@ -53,6 +56,21 @@ export class NativeSequences {
     });
     // What it did not read is told by its end.
     this.#child.stdin?.on("error", () => undefined);
+  }
+
+  /** Whether this machine lets a process execute 32-bit code: a kernel may have been built, or told, not to. */
+  async executes32(): Promise<boolean> {
+    const media = new Uint8Array(mediaSize);
+    const view = new DataView(media.buffer);
+    view.setUint16(mediaAt.control, 0x37f, true);
+    view.setUint16(mediaAt.mxcsr, 0x1f80, true);
+    const [outcome] = await this.run(new Uint8Array(imageSize), [
+      {
+        ...{ bitness: 32, codeOffset: 0, code: undefinedInstruction, items: [], flags: 2, media },
+        registers: new Uint32Array(32),
+      },
+    ]);
+    return outcome?.vector === invalidOpcode;
   }
 
   /** Executes sequences, all of which find the image in memory. */

@@ -1,4 +1,5 @@
 import { codeSize, pageSize } from "./address-space.ts";
+import type { HostFacts } from "./comparison.ts";
 import type { FastRandom } from "./fast-random.ts";
 import { type Bitness, type Form, instructionForms, type Place, type Unit } from "./instruction-forms.ts";
 import {
@@ -62,6 +63,7 @@ export class SequenceGenerator {
   readonly random: FastRandom;
   /** iced-x86's codes of the instructions in sequences. */
   readonly codes: ReadonlySet<number>;
+  /** Also what other makers' processors may do differently. */
   readonly isAmd: boolean;
   readonly #catalogues: Readonly<Record<Bitness, Catalogue>>;
   bitness: Bitness = 64;
@@ -73,10 +75,12 @@ export class SequenceGenerator {
   reserved = 0;
   #mix: Readonly<Record<Unit, number>> = { integer: 1, string: 0, vector: 0, mmx: 0, x87: 0 };
 
-  /** `isAmd`: also what other makers' processors may do differently. */
-  constructor(random: FastRandom, isAmd: boolean) {
+  readonly #executes32: boolean;
+
+  constructor(random: FastRandom, { isAmd, executes32 }: HostFacts) {
     this.random = random;
     this.isAmd = isAmd;
+    this.#executes32 = executes32;
     // What x87 instructions leave undefined in the status word differs between makers.
     const portable = (form: Form) => isAmd || !/^(Fnstsw|Fldcw|Arpl)$/.test(form.mnemonic);
     const forms = { 32: instructionForms(32).filter(portable), 64: instructionForms(64).filter(portable) };
@@ -88,7 +92,7 @@ export class SequenceGenerator {
 
   next(): Sequence {
     const { random } = this;
-    this.bitness = random.chance(0.8) ? 64 : 32;
+    this.bitness = random.chance(0.8) || !this.#executes32 ? 64 : 32;
     this.#mix = this.#pickProfile();
     const registers = new Uint32Array(32);
     this.registers = new RegisterContents(random, this.bitness, registers);
