@@ -41,7 +41,8 @@ it("QEMU's test-i386 and its relatives print in the guest what they print on the
   const folder = join(machine.ram, "..");
   const programs = await buildSuite(folder);
   const lines = programs.reduce((sum, { output }) => sum + output.toString("latin1").split("\n").length, 0);
-  expect(lines).toBeGreaterThan(15_000);
+  // A host may execute no 32-bit programs.
+  expect(lines).toBeGreaterThan(programs.some(({ name }) => name.endsWith("-32")) ? 15_000 : 13_000);
   const entries = programs.flatMap(({ name, path, output }): InitramfsEntry[] => [
     { path: `suite/${name}`, kind: "file", data: readFileSync(path), mode: 0o755 },
     { path: `expected/${name}.gz`, kind: "file", data: gzipSync(output) },
