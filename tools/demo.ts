@@ -7,7 +7,7 @@ import { join, relative } from "node:path";
 import { buildGuestProgram } from "@cpr/guest-programs";
 import { CprProcess, FileLines } from "./cpr-process.ts";
 import { DebianArchiveError } from "./debian-archive.ts";
-import { firstLine, guestAssets } from "./guest-assets.ts";
+import { firstLine, guestAssets, parseTick } from "./guest-assets.ts";
 import { root } from "./workspace.ts";
 
 // Paths are given, and shown, as somebody would write them who stands at the root of the checkout.
@@ -18,12 +18,6 @@ interface Guest {
   readonly options: readonly string[];
   readonly firstLine: string;
 }
-
-/** A line that the guest prints each second; both guests have the same. */
-const tickOf = (line: string): { tick: number; uptime: number } | undefined => {
-  const match = /^tick (\d+) uptime (\d+\.\d+)/.exec(line);
-  return match === null ? undefined : { tick: Number(match[1]), uptime: Number(match[2]) };
-};
 
 async function chooseGuest(): Promise<Guest> {
   try {
@@ -68,7 +62,7 @@ async function watch(lines: FileLines, ticks: number, seconds: number): Promise<
   let seen = 0;
   return lines.until((line) => {
     console.log(`    ${line}`);
-    const tick = tickOf(line);
+    const tick = parseTick(line);
     seen += tick === undefined ? 0 : 1;
     return seen === ticks ? tick : undefined;
   }, seconds);

@@ -17,9 +17,9 @@ export interface GuestAssets extends DebianKernel {
 /** The first line that the initramfs prints: from here on, userspace runs. */
 export const firstLine = "cpr guest: userspace is up";
 
-/** Parses one of the lines that the counting initramfs prints each second. */
+/** Parses one of the lines that the counting initramfs prints each second, or the guest program `counter`, which adds a sum. */
 export function parseTick(line: string): { readonly tick: number; readonly uptime: number } | undefined {
-  const match = /^tick (\d+) uptime (\d+\.\d+)\r?$/.exec(line);
+  const match = /^tick (\d+) uptime (\d+\.\d+)(?: check \w+)?\r?$/.exec(line);
   return match === null ? undefined : { tick: Number(match[1]), uptime: Number(match[2]) };
 }
 

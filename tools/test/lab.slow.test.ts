@@ -53,6 +53,14 @@ test("cpr doctor tells what the lab host has", { timeout: 1_500_000 }, async () 
   expect((await scenario("doctor")).join("\n")).toMatch(/"\/dev\/dax0\.0","status":"ready"[\s\S]*ext4 on \/mnt/);
 });
 
+test("registered VMs come through systemctl kexec by themselves, and one that cannot be loaded keeps its checkpoint", {
+  timeout: 1_500_000,
+}, async () => {
+  expect((await scenario("host-reboot")).join("\n")).toMatch(
+    /3 saved[\s\S]*2 loaded, 1 failed[\s\S]*dax: from tick[\s\S]*lost: from tick[\s\S]*stood still[\s\S]*\| dax +(\| \d+ +){6}\|/,
+  );
+});
+
 test("a scenario that fails in the lab host says what happened, and where its logs are", {
   timeout: 180_000,
 }, async () => {
