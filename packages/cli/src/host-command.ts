@@ -1,13 +1,12 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { formatBytes, Kernel, systemReason } from "@cpr/core";
+import { type CheckpointPurpose, formatBytes, Kernel, systemReason } from "@cpr/core";
 import {
   checkVmName,
   Host,
   type HostReport,
   hostErrors,
-  type SavePurpose,
   summaryOf,
   systemdUnit,
   unitName,
@@ -148,7 +147,7 @@ function createSaveCommand(): Command {
         .choices(["reboot", "restart"])
         .default("reboot"),
     )
-    .action((names: string[], words: WorkWords & { readonly for: SavePurpose }) =>
+    .action((names: string[], words: WorkWords & { readonly for: CheckpointPurpose }) =>
       work(words, (host, options) => host.save({ ...options, names, purpose: words.for })),
     );
 }

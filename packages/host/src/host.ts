@@ -1,6 +1,6 @@
 import { rmSync } from "node:fs";
 import { join } from "node:path";
-import { serializeError } from "@cpr/core";
+import { type CheckpointPurpose, serializeError } from "@cpr/core";
 import { hostErrors } from "./host-errors.ts";
 import { type HostFolders, hostFolders, type VmFiles, vmFiles } from "./host-folders.ts";
 import { awaitHost, lockHost } from "./host-lock.ts";
@@ -8,7 +8,7 @@ import { type HostAction, type HostReport, readReport, type VmReport, writeRepor
 import { inOrder } from "./in-order.ts";
 import { type LoadOptions, loadVm, type StartOptions, startVm } from "./load-vm.ts";
 import type { RegisteredVm, VmResult } from "./registered-vm.ts";
-import { type SavePurpose, saveVm } from "./save-vm.ts";
+import { saveVm } from "./save-vm.ts";
 import { StoredCheckpoint } from "./stored-checkpoint.ts";
 import { readVmDefinition, registeredNames, type VmDefinition, writeVmDefinition } from "./vm-definition.ts";
 import { listVm, type VmListing } from "./vm-listing.ts";
@@ -73,7 +73,7 @@ export class Host {
   }
 
   /** Saves VMs and ends their processes: those of a higher order first. @throws {CprError} as all work does */
-  save({ purpose, ...options }: WorkOptions & { readonly purpose: SavePurpose }): Promise<HostReport> {
+  save({ purpose, ...options }: WorkOptions & { readonly purpose: CheckpointPurpose }): Promise<HostReport> {
     const work = (vm: RegisteredVm): Promise<VmResult> => saveVm(vm, purpose, options.signal);
     return this.#work({ action: "save", purpose }, options, work);
   }

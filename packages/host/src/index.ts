@@ -15,7 +15,6 @@ export { hostErrors } from "./host-errors.ts";
 export { type HostFolders, hostFolders } from "./host-folders.ts";
 export { type HostAction, type HostReport, summaryOf, type VmReport } from "./host-report.ts";
 export type { LoadOptions, StartOptions } from "./load-vm.ts";
-export type { SavePurpose } from "./save-vm.ts";
 export { systemdUnit, unitName } from "./systemd-unit.ts";
 export { checkVmName, type VmDefinition } from "./vm-definition.ts";
 export type { VmListing } from "./vm-listing.ts";

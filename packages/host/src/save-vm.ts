@@ -1,4 +1,4 @@
-import { type MigrationForecast, refuse } from "@cpr/core";
+import { type CheckpointPurpose, type MigrationForecast, refuse } from "@cpr/core";
 import {
   awaitMigration,
   type MigrationSettings,
@@ -10,16 +10,13 @@ import { hostErrors } from "./host-errors.ts";
 import { closeLate, type RegisteredVm, settledStatus, type VmResult, withinTime } from "./registered-vm.ts";
 import { VmProcess } from "./vm-process.ts";
 
-/** What VMs are saved for: a reboot of the host, or of their processes alone. */
-export type SavePurpose = "reboot" | "restart";
-
 /**
  * Saves a VM to its checkpoint and ends its process.
  *
  * @param interrupt - gives it up.
  * @throws {CprError} why it could not be saved; it runs on then.
  */
-export async function saveVm(vm: RegisteredVm, purpose: SavePurpose, interrupt: AbortSignal): Promise<VmResult> {
+export async function saveVm(vm: RegisteredVm, purpose: CheckpointPurpose, interrupt: AbortSignal): Promise<VmResult> {
   const { files, checkpoint } = vm;
   const process = VmProcess.find(files);
   if (process === undefined) {
@@ -48,7 +45,7 @@ export async function saveVm(vm: RegisteredVm, purpose: SavePurpose, interrupt: 
 async function migrate(
   vm: RegisteredVm,
   client: QmpClient,
-  purpose: SavePurpose,
+  purpose: CheckpointPurpose,
   signal: AbortSignal,
 ): Promise<VmResult> {
   const uri = `file:${vm.checkpoint.pathInUse}`;
@@ -87,7 +84,7 @@ async function forecast(
   { name, files }: RegisteredVm,
   client: QmpClient,
   uri: string,
-  purpose: SavePurpose,
+  purpose: CheckpointPurpose,
 ): Promise<Plan> {
   const query = async (keepRam: boolean): Promise<MigrationForecast> => {
     await writeMigrationSettings(client, settingsFor(purpose, keepRam));
@@ -105,7 +102,7 @@ async function forecast(
   return { runState, copies: lost.length === 0 ? copies : lost };
 }
 
-function settingsFor(purpose: SavePurpose, keepRam: boolean): MigrationSettings {
+function settingsFor(purpose: CheckpointPurpose, keepRam: boolean): MigrationSettings {
   return {
     capabilities: [
       { capability: "x-ignore-shared", state: keepRam },
