@@ -147,8 +147,8 @@ export const scenario: Scenario = {
     await guest.chooseReboot();
     await guest.command("migrate file:vm.state");
     await guest.quit();
-    // NOTE: one after the other: where processors are emulated, of two guests that KVM runs at once one triple faults sooner or
-    // later. The others than the first one are booted on its backend, too, and moved to their own.
+    // NOTE: one after the other: of two guests that KVM ran at once in a lab host, one had a triple fault now and then. The others
+    // than the first one are booted on its backend, too, and moved to their own.
     const [own, ...others] = machines as [Machine, ...Machine[]];
     for (const machine of others) await save(await boot({ ...machine, accelerator: first }));
     const running = [{ machine: own, guest: await boot(own) }];
