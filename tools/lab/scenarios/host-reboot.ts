@@ -141,7 +141,14 @@ export const scenario: Scenario = {
   async run({ report }) {
     const clock = readClocks();
     const { kernel, initramfs } = await guestAssets();
-    const linux = ["-kernel", kernel, "-initrd", initramfs, "-append", "console=ttyS0 cryptomgr.notests panic=-1"];
+    const linux = [
+      "-kernel",
+      kernel,
+      "-initrd",
+      initramfs,
+      "-append",
+      "console=ttyS0 loglevel=5 cryptomgr.notests panic=-1",
+    ];
     mkdirSync(folderOfLost.path, { recursive: true });
     // NOTE: the only one on KVM: of two guests that KVM ran at once in a lab host, one had a triple fault now and then.
     await dax.register(1, ["-accel", "kvm", ...linux, ...ram("256M", `${await makeDeviceDax()},align=2M`)]);
