@@ -79,8 +79,8 @@ describe("the choice of an execution backend", () => {
     [{ backend: "fast", tscFrequency: 1_000_000 }, "ERR_CPR_TSC_FREQUENCY"],
     [{ backend: "broken" }, "ERR_CPR_BACKEND_UNAVAILABLE"],
     [{ backend: "small" }, "ERR_CPR_PROCESSOR_FEATURES"],
-    [{ processorModel: "486" }, "ERR_CPR_NO_BACKEND_AVAILABLE"],
-    [{ processorCount: 5 }, "ERR_CPR_NO_BACKEND_AVAILABLE"],
+    [{ processorModel: "486" }, "ERR_CPR_PROCESSOR_MODEL"],
+    [{ processorCount: 5 }, "ERR_CPR_PROCESSOR_COUNT"],
   ] as const)("is refused with a code: %o", async (more, code) => {
     const kernel = kernelWith({
       fast: { ...fast, availability: { ...available, tscFrequency: 2_000_000_000 } },
@@ -95,6 +95,17 @@ it("is not told of the backends when all refuse for the same reason", async () =
   const kernel = kernelWith({ slow: { preference: 10 }, fast: { preference: 100 } });
   const refused = chooseBackend(kernel, { ...wishes, processorModel: "486" });
   await expect(refused).rejects.toMatchObject({ code: "ERR_CPR_PROCESSOR_MODEL", message: /'486'/ });
+});
+
+it("is told of each backend when the host is why none can be used", async () => {
+  const kernel = kernelWith({
+    broken: { availability: { available: false, reason: "no" } },
+    small: { missing: { "cpr64-v2": ["avx"] } },
+  });
+  await expect(chooseBackend(kernel, wishes)).rejects.toMatchObject({
+    code: "ERR_CPR_NO_BACKEND_AVAILABLE",
+    message: expect.stringMatching(/'broken' does not work here: no; .*'small' lacks features .* avx$/),
+  });
 });
 
 describe("the frequency of a new guest's time-stamp counter", () => {

@@ -48,14 +48,18 @@ export async function chooseBackend(kernel: Kernel, wishes: BackendWishes): Prom
       failures.push(failure);
     }
   }
-  const codes = new Set(failures.map((failure) => (isCprError(failure) ? failure.code : undefined)));
-  if (failures.length > 0 && codes.size === 1) {
+  // What the host lacks does not matter where the others say that the wish is wrong.
+  const wrong = failures.filter((failure) => !isCprError(failure) || failure.category !== "host");
+  const told = wrong.length === 0 ? failures : wrong;
+  if (told.length > 0 && told.every((failure) => codeOf(failure) === codeOf(told[0]))) {
     // What is wrong is not the backends.
-    throw failures[0];
+    throw told[0];
   }
   const reasons = failures.map((failure) => (failure instanceof Error ? failure.message : String(failure)));
   throw machineErrors.ERR_CPR_NO_BACKEND_AVAILABLE({ reasons });
 }
+
+const codeOf = (failure: unknown): string | undefined => (isCprError(failure) ? failure.code : undefined);
 
 async function judge(kernel: Kernel, backend: Backend, wishes: BackendWishes) {
   const { name } = backend;
