@@ -33,7 +33,7 @@ export interface VmListing {
 }
 
 /** How long a VM has to say how it is, in milliseconds. */
-const patience = 2000;
+const patience = 10_000;
 
 /** How a registered VM is now. */
 export async function listVm(folders: HostFolders, name: string): Promise<VmListing> {
