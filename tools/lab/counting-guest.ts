@@ -89,7 +89,7 @@ export class CountingGuest implements Disposable {
       ...["-accel", accelerator, "-smp", String(this.#options.processors), "-m", "512M"],
       ...["-object", `memory-backend-file,id=ram0,size=512M,mem-path=${join(this.#folder, "ram0")},share=on`],
       ...["-kernel", kernel, "-initrd", initramfs],
-      ...["-append", "console=ttyS0 cryptomgr.notests panic=-1 cpr.run=nproc", "-no-reboot", ...more],
+      ...["-append", "console=ttyS0 loglevel=5 cryptomgr.notests panic=-1 cpr.run=nproc", "-no-reboot", ...more],
     ];
     this.#guest = new WatchedGuest(options, join(mkdtempSync(join(this.#folder, "console-")), "log"));
     await this.#guest.ready();

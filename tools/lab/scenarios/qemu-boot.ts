@@ -20,7 +20,7 @@ export const scenario: Scenario = {
         "-initrd",
         initramfs,
         "-append",
-        "console=ttyS0 cryptomgr.notests cpr.run=nproc",
+        "console=ttyS0 loglevel=5 cryptomgr.notests cpr.run=nproc",
       ];
       const lines = await timedLines(
         "qemu-system-x86_64",
