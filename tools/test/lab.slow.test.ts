@@ -39,8 +39,9 @@ test("a guest on device DAX goes on in the lab host under another kernel", { tim
 });
 
 test("guest programs observe on KVM what a processor does", { timeout: 1_500_000 }, async () => {
-  expect((await scenario("guest-programs")).join("\n")).toMatch(
-    /smp-start on kvm: as expected[\s\S]*from interp to kvm: as expected/,
+  // What crosses between backends is in `cross` and `dax`, too.
+  expect((await scenario("guest-programs", { accelerators: ["kvm"] })).join("\n")).toMatch(
+    /smp-start on kvm: as expected/,
   );
 });
 

@@ -3,7 +3,7 @@ import { type Scenario, secondsSince } from "../scenario.ts";
 
 export const scenario: Scenario = {
   description: "A checkpoint made on one backend goes on on another one, and back",
-  seconds: 480,
+  seconds: 1200,
   accelerators: ["kvm", "interp"],
   processors: [1],
   async run({ report, accelerators, processors }) {

@@ -24,7 +24,7 @@ const patience = 120;
 export const scenario: Scenario = {
   description:
     "RAM on device DAX and on a file system with DAX: what is refused, what is kept, and a guest that goes on",
-  seconds: 480,
+  seconds: 1200,
   accelerators: ["kvm", "interp"],
   host: { nvdimms: [sizes.suite, sizes.suite, sizes.files, sizes.guest].map((size) => `${size}M`) },
   async run({ report, accelerators }) {

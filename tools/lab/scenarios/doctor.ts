@@ -29,7 +29,7 @@ async function doctor(): Promise<HostReport> {
 
 export const scenario: Scenario = {
   description: "cpr doctor finds KVM, kexec and persistent memory, and follows what the memory is made into",
-  seconds: 400,
+  seconds: 1200,
   host: { nvdimms: ["512M"], disk: "2G" },
   async run({ report }) {
     const expect = async (memory: string, finding: HostFinding, kernel: string): Promise<void> => {

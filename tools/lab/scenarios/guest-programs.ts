@@ -33,7 +33,7 @@ async function carry(name: ObservingProgram, from: string, to: string): Promise<
 export const scenario: Scenario = {
   description:
     "The guest programs observe on KVM what the lab's processor does, and find their state whole on another backend",
-  seconds: 420,
+  seconds: 1200,
   accelerators: ["kvm", "interp"],
   async run({ report, accelerators }) {
     const [accelerator = "kvm", ...others] = accelerators;

@@ -134,7 +134,7 @@ async function standstills({ clocks, epoch: before }: Notes, saved: Outcomes, lo
 export const scenario: Scenario = {
   description:
     "systemctl kexec: the unit of systemd saves registered VMs and loads them under another kernel, all but one",
-  seconds: 900,
+  seconds: 1500,
   host: { systemd: true, nvdimms: ["512M"], secondKernel: true },
   programs: ["tsc-clock"],
 

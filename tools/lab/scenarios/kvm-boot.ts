@@ -3,7 +3,7 @@ import { type Scenario, secondsSince } from "../scenario.ts";
 
 export const scenario: Scenario = {
   description: "Debian's kernel boots on cpr, is saved with its RAM in place, and goes on in a new process",
-  seconds: 480,
+  seconds: 1200,
   accelerators: ["kvm"],
   processors: [1, 4],
   async run({ report, accelerators, processors }) {

@@ -15,7 +15,7 @@ const fullSpeed = 20e6;
 
 export const scenario: Scenario = {
   description: "What /dev/kvm in the lab host can do, and how fast it runs a guest",
-  seconds: 90,
+  seconds: 170,
   programs: ["kvm-probe"],
   async run({ report }) {
     const { stdout } = await run("kvm-probe");

@@ -7,7 +7,7 @@ const isNumber = (line: string): boolean => /^\d+$/.test(line);
 
 export const scenario: Scenario = {
   description: "QEMU's microvm boots Debian's kernel with KVM in the lab host: what cpr is measured beside",
-  seconds: 300,
+  seconds: 600,
   processors: [1, 4],
   async run({ report, processors }) {
     const { kernel, initramfs } = await guestAssets();
