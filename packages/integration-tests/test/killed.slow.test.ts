@@ -23,7 +23,7 @@ const changes = [
 const changesAndReads = [...changes, "read", "pread64", "preadv", "write"];
 
 /** Every call at first, where opening and naming happens, then fewer and fewer: reads and writes of RAM are many and alike. */
-const after = (number: number): number => number + 1 + Math.floor(number / 12);
+const after = (number: number): number => number + 1 + Math.floor(number / 8);
 
 /** How the VM of a test is set up, the same in each process. */
 interface Setup {
