@@ -153,8 +153,9 @@ describe("a DescriptorSocket", () => {
     };
     await ends();
     const before = open();
-    await ends();
-    expect(open()).toBe(before);
+    for (let round = 0; round < 5; round++) await ends();
+    // What a test before has left may be closed only now.
+    expect(open()).toBeLessThanOrEqual(before);
   });
 });
 
