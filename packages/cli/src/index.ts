@@ -5,4 +5,5 @@
  * @packageDocumentation
  */
 export { ConsoleMultiplexer, type MultiplexerActions } from "./console-multiplexer.ts";
+export type { DoctorReport } from "./doctor-report.ts";
 export { acceptSingleDash } from "./qemu-spelling.ts";

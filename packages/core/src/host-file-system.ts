@@ -7,15 +7,20 @@ export interface HostFileSystem {
   readonly survivesReboot: boolean;
 }
 
-/** linux/magic.h: those that have their contents in the memory of the kernel. */
-const volatileKinds: Readonly<Record<number, HostFileSystem["kind"]>> = {
-  16914836: "tmpfs",
-  2240043254: "ramfs",
-  2508478710: "hugetlbfs",
-};
+// linux/magic.h
+const TMPFS_MAGIC = 0x0102_1994;
+const RAMFS_MAGIC = 0x8584_58f6;
+const HUGETLBFS_MAGIC = 0x9584_58f6;
+
+/** Those that have their contents in the memory of the kernel. */
+const volatileKinds: ReadonlyMap<number, HostFileSystem["kind"]> = new Map([
+  [TMPFS_MAGIC, "tmpfs"],
+  [RAMFS_MAGIC, "ramfs"],
+  [HUGETLBFS_MAGIC, "hugetlbfs"],
+]);
 
 /** Looks at the file system of a path that exists. @throws what statfs(2) does */
 export function hostFileSystem(path: string): HostFileSystem {
-  const kind = volatileKinds[statfsSync(path).type] ?? "other";
+  const kind = volatileKinds.get(statfsSync(path).type) ?? "other";
   return { kind, survivesReboot: kind === "other" };
 }

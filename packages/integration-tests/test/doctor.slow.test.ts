@@ -1,19 +1,11 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import type { DoctorReport } from "@cpr/cli";
 import type { HostFinding } from "@cpr/core";
 import { expect, it } from "vitest";
 import { cprCommand } from "../../../tools/cpr-process.ts";
 import { scratchFolder } from "./scratch.ts";
-
-interface Report {
-  readonly abilities: readonly {
-    readonly ability: string;
-    readonly verdict: string;
-    readonly because: readonly string[];
-  }[];
-  readonly checks: readonly { readonly name: string; readonly findings: readonly HostFinding[] }[];
-}
 
 const doctor = (words: readonly string[], options: { readonly uid?: number; readonly cwd?: string } = {}) =>
   spawnSync(process.execPath, [cprCommand, "doctor", ...words], {
@@ -23,7 +15,7 @@ const doctor = (words: readonly string[], options: { readonly uid?: number; read
     ...options,
   });
 
-const find = ({ checks }: Report, check: string, subject: string): HostFinding | undefined =>
+const find = ({ checks }: DoctorReport, check: string, subject: string): HostFinding | undefined =>
   checks.find(({ name }) => name === check)?.findings.find((finding) => finding.subject === subject);
 
 /** A plugin that is found, but cannot be used. */
@@ -42,7 +34,7 @@ function brokenPlugin(manifest: object): string {
 it("tells of this machine what it has, as text and as JSON", () => {
   const { status, stdout, stderr } = doctor(["--json"]);
   expect([status, stderr]).toEqual([0, ""]);
-  const report = JSON.parse(stdout) as Report;
+  const report = JSON.parse(stdout) as DoctorReport;
   expect(Object.keys(report)).toEqual(["abilities", "checks"]);
   expect(report.checks.map(({ name }) => name)).toEqual(
     expect.arrayContaining([
@@ -81,7 +73,7 @@ it("works for a user without privileges, who learns what is not permitted", () =
   const options = process.getuid?.() === 0 ? { uid: 65_534 } : {};
   const { status, stdout, stderr } = doctor(["--json"], options);
   expect([status, stderr]).toEqual([0, ""]);
-  const report = JSON.parse(stdout) as Report;
+  const report = JSON.parse(stdout) as DoctorReport;
   expect(find(report, "storage", "state folder")).toMatchObject({
     status: "missing",
     found: expect.stringMatching(/may not write to \/$/),
@@ -100,7 +92,7 @@ it.each([
   ["is of another version", { api: 2, plugin: "./plugin", provides: {} }, "plugins", /version 2/],
 ] as const)("a plugin that %s is a finding, and the status tells", (_label, manifest, subject, message) => {
   const { status, stdout, stderr } = doctor(["--json", "--plugin", brokenPlugin(manifest)]);
-  const report = JSON.parse(stdout) as Report;
+  const report = JSON.parse(stdout) as DoctorReport;
   expect(find(report, "plugins", subject)).toMatchObject({ status: "missing", found: expect.stringMatching(message) });
   expect(report.abilities[0]).toMatchObject({ ability: "run", verdict: "no" });
   expect(status).toBe(4);

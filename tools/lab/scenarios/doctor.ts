@@ -1,30 +1,17 @@
 import { execFile } from "node:child_process";
 import { mkdirSync } from "node:fs";
 import { promisify } from "node:util";
+import type { DoctorReport } from "@cpr/cli";
+import type { HostFinding } from "@cpr/core";
 import { cprCommand } from "../../cpr-process.ts";
 import { makeDeviceDax, makeFileSystemDax } from "../persistent-memory.ts";
 import type { Scenario } from "../scenario.ts";
 
 const run = promisify(execFile);
 
-interface HostFinding {
-  readonly subject: string;
-  readonly status: string;
-}
-
-/** What is read of `cpr doctor --json`. */
-interface HostReport {
-  readonly abilities: readonly {
-    readonly ability: string;
-    readonly verdict: string;
-    readonly because: readonly string[];
-  }[];
-  readonly checks: readonly { readonly name: string; readonly findings: readonly HostFinding[] }[];
-}
-
-async function doctor(): Promise<HostReport> {
+async function doctor(): Promise<DoctorReport> {
   const { stdout } = await run(process.execPath, [cprCommand, "doctor", "--json"]);
-  return JSON.parse(stdout) as HostReport;
+  return JSON.parse(stdout) as DoctorReport;
 }
 
 export const scenario: Scenario = {
@@ -32,7 +19,11 @@ export const scenario: Scenario = {
   seconds: 1200,
   host: { nvdimms: ["512M"], disk: "2G" },
   async run({ report }) {
-    const expect = async (memory: string, finding: HostFinding, kernel: string): Promise<void> => {
+    const expect = async (
+      memory: string,
+      finding: Pick<HostFinding, "subject" | "status">,
+      kernel: string,
+    ): Promise<void> => {
       const { abilities, checks } = await doctor();
       const found = checks
         .find(({ name }) => name === "dax")
