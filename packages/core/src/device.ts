@@ -52,6 +52,11 @@ export interface Device {
    * {@link pause} all that the guest has written is in them.
    */
   readonly hostFiles?: readonly HostFile[];
+  /**
+   * The buses that the device has, by kind, into which further devices are plugged: what {@link DeviceModel.plugsInto} of
+   * their models names. A device that is plugged in gets the bus as its property `bus`.
+   */
+  readonly buses?: Readonly<Record<string, unknown>>;
   /** Called after the vCPUs have stopped: finish what is under way; accept new work, start none. */
   pause?(): Promise<void>;
   /** Called before the vCPUs start. */
@@ -84,6 +89,11 @@ export type MachineRequest = "reset" | "shutdown" | "suspend" | "wakeup" | "gues
 export interface DeviceModel {
   /** Name of the model, e.g. `uart-16550`; the key under `provides`. */
   readonly name: string;
+  /**
+   * The kind of bus that a device of this model is plugged into when a user adds one with `-device`, e.g. `pci`; `board` for
+   * one that the machine itself has a place for. Undefined: only the board makes such devices.
+   */
+  readonly plugsInto?: string;
   /**
    * Makes a device in its power-on state and claims its ranges.
    *

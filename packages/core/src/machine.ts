@@ -6,6 +6,15 @@ import type { Device, DeviceModel, MachineRequest } from "./device.ts";
 import type { GuestMemory } from "./guest-memory.ts";
 import { extensionPoint } from "./plugin.ts";
 
+/** A device that the user added: `-device MODEL,id=ID,NAME=VALUE,…`. */
+export interface DeviceOptions {
+  readonly model: string;
+  /** The device's id in the machine, unique among all. One that the user did not name is given by the order of the options. */
+  readonly id: string;
+  /** What follows, as it was written; the model reads and checks it. */
+  readonly properties: Readonly<Record<string, string>>;
+}
+
 /** What the user asked for: plain data, it crosses to the machine thread. */
 export interface MachineOptions {
   /** `-machine`. */
@@ -26,6 +35,8 @@ export interface MachineOptions {
   readonly commandLine?: string;
   /** Ids of character devices for the serial ports, `com1` first. */
   readonly serial: readonly string[];
+  /** `-device`, and what other options mean by one, in the order of the command line. A bus comes before what is plugged into it. */
+  readonly devices?: readonly DeviceOptions[];
   /** `-no-reboot`: a guest's reset ends the VM. */
   readonly noReboot?: boolean;
   /** RAM is taken over from a checkpoint, so nothing is loaded into it. */

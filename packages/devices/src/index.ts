@@ -14,3 +14,5 @@ export { Pic8259Model } from "./pic-8259/pic-8259.ts";
 export { Pit8254Model } from "./pit-8254/pit-8254.ts";
 export { ResetControlModel } from "./reset-control/reset-control.ts";
 export { Uart16550Model } from "./uart-16550/uart-16550.ts";
+export * from "./virtio/virtio-device.ts";
+export * from "./virtio/virtqueue.ts";
