@@ -7,3 +7,4 @@ export { bootErrors } from "./errors.ts";
 export { type KernelFile, kernelEnd, parseKernel } from "./kernel-file.ts";
 export { checkLinux, type LinuxBoot, type LinuxBootFacts, loadLinux } from "./load-linux.ts";
 export { type MemoryMapEntry, memoryType } from "./memory-map.ts";
+export { protectedModeEntry } from "./processor-entry.ts";

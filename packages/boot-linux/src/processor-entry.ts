@@ -60,11 +60,16 @@ export function longModeEntry(reset: ProcessorState, entry: number): ProcessorSt
   };
 }
 
-/** A vCPU at a PVH entry point (Xen docs/misc/pvh.pandoc): 32-bit protected mode without paging, EBX points to the start info. */
+/** A vCPU at a PVH entry point (Xen docs/misc/pvh.pandoc): in protected mode, and EBX points to the start info. */
 export function pvhEntry(reset: ProcessorState, entry: number): ProcessorState {
+  return { ...protectedModeEntry(reset, entry), registers: registersWith({ [register.rbx]: place.startInfo }) };
+}
+
+/** A vCPU in 32-bit protected mode with flat segments and without paging. */
+export function protectedModeEntry(reset: ProcessorState, entry: number): ProcessorState {
   return {
     ...flatState(reset, attributes.code32),
-    registers: registersWith({ [register.rbx]: place.startInfo }),
+    registers: registersWith({}),
     rip: BigInt(entry),
     cr0: cr0.protection | cr0.extensionType,
     cr3: 0n,

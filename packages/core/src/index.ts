@@ -50,6 +50,7 @@ export * from "./processor-report.ts";
 export * from "./processor-state.ts";
 export * from "./program-version.ts";
 export * from "./runstate.ts";
+export * from "./sleep-control.ts";
 export * from "./state/codec.ts";
 export type { DescribedValue } from "./state/described-value.ts";
 export * from "./state/description.ts";

@@ -5,6 +5,7 @@ import type { Timers, VirtualClock } from "./clock.ts";
 import type { Device, DeviceModel, MachineRequest } from "./device.ts";
 import type { GuestMemory } from "./guest-memory.ts";
 import { extensionPoint } from "./plugin.ts";
+import type { SleepDepth } from "./sleep-control.ts";
 
 /** A device that the user added: `-device MODEL,id=ID,NAME=VALUE,…`. */
 export interface DeviceOptions {
@@ -73,6 +74,15 @@ export interface Machine {
   loadBoot(): Promise<void>;
   /** Presses the power button (ACPI 6.5 §4.8.3.1). */
   powerDown(): void;
+  /** How deep the machine sleeps, while it does. */
+  readonly sleepDepth: SleepDepth;
+  /**
+   * Puts the guest to where it wakes from a sleep in which only RAM was kept (ACPI 6.5 §16.3.1). Called after a reset of everything
+   * else, in place of {@link loadBoot}.
+   *
+   * @returns why it cannot wake: one sentence, or undefined if it can.
+   */
+  wakeFromMemory(): Promise<string | undefined>;
 }
 
 /** A machine type: which devices there are, where, and how they are wired. */

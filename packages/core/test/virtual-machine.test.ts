@@ -160,6 +160,37 @@ describe("a VM", () => {
     await machine.quit();
   });
 
+  it("begins anew apart from its RAM when it wakes from a sleep that kept nothing else", async () => {
+    const { machine, events } = await fakeVirtualMachine({ commandLine: "deep" });
+    await until(async () => (await instructions(machine)) > 10, "counting");
+    type(machine, "Z");
+    await until(() => machine.runState === "suspended", "sleep");
+    expect(await instructions(machine)).toBeGreaterThan(10);
+    // WAKEUP is told before the machine starts again, so this is asked before it counts again.
+    const counted: Promise<number>[] = [];
+    machine.on(({ event }) => event === "WAKEUP" && counted.push(instructions(machine)));
+    await machine.wakeUp();
+    expect(await Promise.all(counted)).toEqual([0]);
+    expect(machine.runState).toBe("running");
+    expect(names(events)).toEqual(["SUSPEND", "WAKEUP"]);
+    await until(async () => (await instructions(machine)) > 0, "going on");
+    await machine.quit();
+  });
+
+  it("is reset when it wakes and cannot go on", async () => {
+    const { machine, events } = await fakeVirtualMachine({ commandLine: "deep lost" });
+    type(machine, "Z");
+    await until(() => machine.runState === "suspended", "sleep");
+    await machine.wakeUp();
+    expect(machine.runState).toBe("running");
+    expect(events).toEqual([
+      { event: "SUSPEND" },
+      { event: "WAKEUP" },
+      { event: "RESET", guest: true, report: "the guest is lost" },
+    ]);
+    await machine.quit();
+  });
+
   it("is reset while it runs and while it stands", async () => {
     const { machine, events } = await fakeVirtualMachine();
     await machine.reset();

@@ -1,4 +1,4 @@
-import type { Device, PowerButton } from "@cpr/core";
+import type { Device, PowerButton, SleepControl } from "@cpr/core";
 import { FakeDeviceContext } from "@cpr/testkit/fakes";
 import { beforeEach, describe, expect, it } from "vitest";
 import { AcpiPowerModel } from "../src/index.ts";
@@ -8,7 +8,7 @@ const timerFrequency = 3_579_545;
 
 describe("acpi-power", () => {
   let context: FakeDeviceContext;
-  let power: Device & PowerButton;
+  let power: Device & PowerButton & SleepControl;
   const read = (port: number, size: 1 | 2 | 4 = 2): number => context.bus.ports.read(port, size);
   const write = (port: number, value: number, size: 1 | 2 | 4 = 2): void => context.bus.ports.write(port, size, value);
   const asserted = (): boolean => context.interrupt(9).level;
@@ -56,8 +56,23 @@ describe("acpi-power", () => {
     expect(read(0x600)).toBe(0);
   });
 
-  it("switches off with sleep type 5, and ignores those that it does not have", () => {
+  it("sleeps deeper with sleep type 3, which a copy knows, and says only after a reset that it has woken", () => {
+    expect(power.sleepDepth).toBe("standby");
     write(0x604, 0x2000 | (3 << 10));
+    expect(context.requests).toEqual(["suspend"]);
+    expect([power.sleepDepth, read(0x600)]).toEqual(["memory", 0]);
+    const copy = new AcpiPowerModel().create(new FakeDeviceContext({ properties: { port: 0x600 } }));
+    if (power.checkpoint.kind !== "state" || copy.checkpoint.kind !== "state") throw new Error("no state");
+    copy.checkpoint.restore(power.checkpoint.save());
+    expect(copy.sleepDepth).toBe("memory");
+    power.reset();
+    power.noteWake();
+    expect([read(0x600), read(0x604), asserted()]).toEqual([0x8000, 1, false]);
+  });
+
+  it("switches off with sleep type 5, and ignores those that it does not have", () => {
+    write(0x604, 0x2000 | (2 << 10));
+    write(0x604, 0x2000 | (4 << 10));
     write(0x604, 5 << 10);
     expect(context.requests).toEqual([]);
     write(0x604, 0x2000 | (5 << 10));

@@ -21,6 +21,13 @@ export const powerPort = { events: 0x600, control: 0x604, timer: 0x608, generalE
 /** Where firmware's tables are: RAM that the memory map reserves. */
 export const firmwareArea = { address: 0xe_0000, size: 0x2_0000 } as const;
 
+/**
+ * Where the FACS is, the one table that the guest writes to: a guest that sleeps leaves there where it wants to wake. It never moves,
+ * because a guest keeps the tables that it was booted with.
+ */
+export const facsAddress = firmwareArea.address + 0x40;
+export const facsSize = 64;
+
 /** The port that software writes to for a short delay, or to show how far it got: nothing of the board listens. */
 export const delayPort = 0x80;
 

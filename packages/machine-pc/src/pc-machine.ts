@@ -10,14 +10,26 @@ import {
   type MachineModel,
   type MachineOptions,
   type PowerButton,
+  type SleepControl,
+  type SleepDepth,
 } from "@cpr/core";
 import { buildAcpiTables } from "./acpi/tables.ts";
+import { readWakingVector, wakeInRealMode } from "./acpi/waking-vector.ts";
 import { type EndOfInterruptTarget, PcApicBus } from "./apic-bus.ts";
 import { BackendApicBus, backendLocalApic } from "./backend-local-apics.ts";
 import { initrdSize, readInitrd, readKernel } from "./boot-files.ts";
 import { machineErrors } from "./errors.ts";
 import { InterruptLines } from "./interrupt-lines.ts";
-import { apicAddress, delayPort, interrupts, minimumRam, powerPort, serialPorts } from "./layout.ts";
+import {
+  apicAddress,
+  delayPort,
+  facsAddress,
+  facsSize,
+  interrupts,
+  minimumRam,
+  powerPort,
+  serialPorts,
+} from "./layout.ts";
 
 const randomSeedSize = 32;
 const bootLoader = () => import("./boot-loader.ts");
@@ -63,7 +75,7 @@ export class PcMachineModel implements MachineModel {
 class PcMachine implements Machine {
   readonly devices: readonly Device[];
   readonly #context: MachineContext;
-  readonly #powerButton: PowerButton;
+  readonly #power: PowerButton & SleepControl;
   readonly #ioapicId: number;
 
   constructor(context: MachineContext) {
@@ -113,7 +125,7 @@ class PcMachine implements Machine {
       { port: powerPort.events, irq: interrupts.systemControl },
       connect,
     );
-    this.#powerButton = requirePart<PowerButton>(power, "acpi-power", "pressPowerButton");
+    this.#power = requirePart<PowerButton & SleepControl>(power, "acpi-power", "pressPowerButton", "noteWake");
     this.devices = [
       pic,
       ioapic,
@@ -155,7 +167,26 @@ class PcMachine implements Machine {
   }
 
   powerDown(): void {
-    this.#powerButton.pressPowerButton();
+    this.#power.pressPowerButton();
+  }
+
+  get sleepDepth(): SleepDepth {
+    return this.#power.sleepDepth;
+  }
+
+  async wakeFromMemory(): Promise<string | undefined> {
+    const { execution, memory } = this.#context;
+    const vector = readWakingVector(memory.slice(facsAddress, facsSize), memory.regions[0]?.size ?? 0);
+    if ("problem" in vector) {
+      return vector.problem;
+    }
+    const reset = execution.saveProcessor(0);
+    const { mode, address } = vector;
+    const awake =
+      mode === "real" ? wakeInRealMode(reset, address) : (await bootLoader()).protectedModeEntry(reset, address);
+    execution.restoreProcessor(0, awake);
+    this.#power.noteWake();
+    return undefined;
   }
 
   #create(

@@ -121,6 +121,7 @@ describe("ACPI tables", () => {
     const source = readFileSync(join(folder, "dsdt.dsl"), "latin1");
     for (const expected of [
       "_S1",
+      "_S3",
       "_S5",
       'EisaId ("PNP0501")',
       'EisaId ("PNP0B00")',

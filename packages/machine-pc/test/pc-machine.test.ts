@@ -348,6 +348,59 @@ describe("machine pc", () => {
     });
   });
 
+  describe("sleep", () => {
+    const facs = 0xe_0040;
+
+    /** A machine that has gone to sleep by the type that the tables name for S3, with what its FACS says. */
+    async function asleep(vector: number, extended = 0n) {
+      const machine = await buildMachine({ options: { kernel: writeKernel(scratchFolder()) } });
+      await machine.machine.loadBoot();
+      expect(Buffer.from(machine.memory.slice(facs, 4)).toString()).toBe("FACS");
+      machine.execution.restored.clear();
+      const view = machine.memory.view(facs, 64);
+      view.setUint32(12, vector, true);
+      view.setBigUint64(24, extended, true);
+      machine.bus.ports.write(0x604, 2, 0x2000 | (3 << 10));
+      expect(machine.requests).toEqual(["suspend"]);
+      expect(machine.machine.sleepDepth).toBe("memory");
+      for (const device of machine.machine.devices) device.reset();
+      return machine;
+    }
+
+    it("ends in real mode where the guest wants, with the event that tells of it", async () => {
+      const { machine, execution, bus } = await asleep(0x9_a123);
+      expect(await machine.wakeFromMemory()).toBeUndefined();
+      const state = execution.restored.get(0);
+      expect(state?.segments[1]).toMatchObject({ selector: 0x9a12, base: 0x9_a120n, limit: 0xffff });
+      expect([state?.rip, execution.restored.size]).toEqual([3n, 1]);
+      expect([bus.ports.read(0x600, 2), bus.ports.read(0x604, 2)]).toEqual([0x8000, 1]);
+    });
+
+    it("ends in protected mode at the wider vector, if the guest fills that", async () => {
+      const { machine, execution } = await asleep(0x9_a123, 0x12_3456n);
+      expect(await machine.wakeFromMemory()).toBeUndefined();
+      const state = execution.restored.get(0);
+      expect(state).toMatchObject({ rip: 0x12_3456n, rflags: 2n, cr4: 0n, efer: 0n });
+      expect([(state?.cr0 ?? 0n) & 0x8000_0001n, state?.segments[1]?.limit]).toEqual([1n, 0xffff_ffff]);
+    });
+
+    it.each([
+      [0, 0n, /no firmware waking vector/],
+      [0x10_0000, 0n, /wants to wake at 0x100000/],
+      [0x9_a000, 2n ** 40n, /wants to wake at 0x10000000000/],
+    ])("cannot end at 0x%x or 0x%x", async (vector, extended, problem) => {
+      const { machine, execution, bus } = await asleep(vector, extended);
+      expect(await machine.wakeFromMemory()).toMatch(problem);
+      expect([execution.restored.size, bus.ports.read(0x600, 2)]).toEqual([0, 0]);
+    });
+
+    it("in standby keeps everything", async () => {
+      const { machine, bus } = await buildMachine();
+      bus.ports.write(0x604, 2, 0x2000 | (1 << 10));
+      expect(machine.sleepDepth).toBe("standby");
+    });
+  });
+
   describe("refuses", () => {
     const model = new PcMachineModel();
     const code = (name: string, message: RegExp): unknown =>

@@ -63,6 +63,12 @@ export interface MachineControl {
   reset(): Promise<void>;
   /** Forgets a request that was told, without a reset. */
   acknowledge(): Promise<void>;
+  /**
+   * Makes a guest that sleeps ready to go on with {@link start}: where it was, or where it wants to wake. Only while paused.
+   *
+   * @returns why it cannot wake and must be reset, one sentence; undefined if it can.
+   */
+  wakeUp(): Promise<string | undefined>;
   /** The states of all devices and vCPUs. Only while paused. */
   save(): Promise<readonly DeviceSection[]>;
   /**

@@ -171,6 +171,16 @@ export class MachineHost implements MachineControl {
     this.#request = undefined;
   }
 
+  async wakeUp(): Promise<string | undefined> {
+    const { machine } = this.#machine;
+    this.#request = undefined;
+    if (machine.sleepDepth === "standby") {
+      return undefined;
+    }
+    this.#resetAll();
+    return machine.wakeFromMemory();
+  }
+
   async save(): Promise<readonly DeviceSection[]> {
     return this.#statefulParts().map(({ id, instance, schema, save }) => {
       const { version, data, description } = encodeState(id, schema, save());

@@ -68,6 +68,10 @@ export class MachineThread implements MachineControl {
     return this.#call("acknowledge") as Promise<void>;
   }
 
+  wakeUp(): Promise<string | undefined> {
+    return this.#call("wakeUp") as Promise<string | undefined>;
+  }
+
   save(): Promise<readonly DeviceSection[]> {
     return this.#call("save") as Promise<readonly DeviceSection[]>;
   }

@@ -358,11 +358,16 @@ export class HostedVirtualMachine implements VirtualMachine, MigrationSubject {
   }
 
   async #wake(): Promise<void> {
-    await this.control.acknowledge();
     await this.#releaseRam();
+    const problem = await this.control.wakeUp();
     this.#setRunState("running");
     this.#emit({ event: "WAKEUP" });
-    await this.control.start();
+    if (problem === undefined) {
+      await this.control.start();
+    } else {
+      // As firmware does that finds nothing to go on with.
+      await this.#guestReset(problem);
+    }
   }
 
   async #reset(guest: boolean, report?: string): Promise<void> {

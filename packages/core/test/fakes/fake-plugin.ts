@@ -297,6 +297,8 @@ export class FakeMachineModel implements MachineModel {
         memory.bytes[faultAddress] = 0;
       },
       powerDown: () => context.request("shutdown"),
+      sleepDepth: options.commandLine?.includes("deep") ? "memory" : "standby",
+      wakeFromMemory: async () => (options.commandLine?.includes("lost") ? "the guest is lost" : undefined),
     };
   }
 }

@@ -6,6 +6,8 @@ import type {
   InterruptLine,
   MachineRequest,
   PowerButton,
+  SleepControl,
+  SleepDepth,
   Timer,
   VirtualClock,
 } from "@cpr/core";
@@ -20,9 +22,9 @@ const events = event.timer | event.globalLock | event.powerButton | event.sleepB
 
 /**
  * The ACPI fixed hardware (ACPI 6.5 §4.8): PM1a event and control blocks, the power management timer, an empty GPE
- * block 0, the power button. There is no legacy mode, so SCI_EN is always set.
+ * block 0, the power button. There is no legacy mode, so SCI_EN is always set. Which sleep it was stands in the control register.
  */
-class AcpiPower implements Device, PowerButton {
+class AcpiPower implements Device, PowerButton, SleepControl {
   readonly id: string;
   readonly checkpoint = stateCheckpoint(
     acpiPowerState,
@@ -153,14 +155,28 @@ class AcpiPower implements Device, PowerButton {
     this.#updateLine();
   }
 
+  get sleepDepth(): SleepDepth {
+    return this.#sleepType() === sleepType.memory ? "memory" : "standby";
+  }
+
+  noteWake(): void {
+    this.#status |= event.wake;
+  }
+
+  #sleepType(): number {
+    return (this.#control & control.sleepType) >> control.sleepTypeShift;
+  }
+
   #sleep(): void {
-    const type = (this.#control & control.sleepType) >> control.sleepTypeShift;
+    const type = this.#sleepType();
     // Sleep types that the DSDT does not name have no effect.
     if (type === sleepType.softOff) {
       this.#request("shutdown");
     } else if (type === sleepType.standby) {
-      // ACPI 6.5 §4.8.3.1.1: set when the system wakes. It sees nothing before that.
-      this.#status |= event.wake;
+      // It sees nothing before it wakes, and a standby ends without anything being done.
+      this.noteWake();
+      this.#request("suspend");
+    } else if (type === sleepType.memory) {
       this.#request("suspend");
     }
   }
@@ -243,7 +259,7 @@ class AcpiPower implements Device, PowerButton {
 export class AcpiPowerModel implements DeviceModel {
   readonly name = "acpi-power";
 
-  create(context: DeviceContext): Device & PowerButton {
+  create(context: DeviceContext): Device & PowerButton & SleepControl {
     return new AcpiPower(context);
   }
 }

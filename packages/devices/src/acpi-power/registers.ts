@@ -33,8 +33,11 @@ export const control = {
   writable: 0x1c07,
 } as const;
 
-/** Values of the sleep type field, as the DSDT's \_S1 and \_S5 objects give them. */
-export const sleepType = { standby: 1, softOff: 5 } as const;
+/**
+ * Values of the sleep type field, as the DSDT's \_S1, \_S3 and \_S5 objects give them. They never change: a guest keeps the DSDT that
+ * it was booted with.
+ */
+export const sleepType = { standby: 1, memory: 3, softOff: 5 } as const;
 
 /** Frequency of the power management timer in Hz. */
 export const timerFrequency = 3_579_545;

@@ -13,8 +13,11 @@ import {
   string,
 } from "./aml.ts";
 
-/** The sleep types that the power management hardware takes for standby, which keeps all there is, and for soft off. */
-const sleepType = { standby: 1, softOff: 5 } as const;
+/**
+ * The sleep types that the power management hardware takes for standby, which keeps all there is, for suspend to RAM, and for soft off.
+ * QEMU has other numbers, but guests that sleep with 1 in standby are in checkpoints.
+ */
+const sleepType = { standby: 1, memory: 3, softOff: 5 } as const;
 
 /** Name of the device of a vCPU: C000, C001, … */
 function processorName(index: number): string {
@@ -41,9 +44,12 @@ export function differentiatedDefinitions(processorCount: number, serialCount: n
         name("_CRS", resourceTemplate(ioPorts(port, 8), irq(line))),
       ),
     );
+  const sleepState = (path: string, type: number): Aml =>
+    name(path, packageOf(integer(type), integer(0), integer(0), integer(0)));
   return [
-    ...name("_S1", packageOf(integer(sleepType.standby), integer(0), integer(0), integer(0))),
-    ...name("_S5", packageOf(integer(sleepType.softOff), integer(0), integer(0), integer(0))),
+    ...sleepState("_S1", sleepType.standby),
+    ...sleepState("_S3", sleepType.memory),
+    ...sleepState("_S5", sleepType.softOff),
     ...scope(
       "_SB",
       ...processors,

@@ -1,4 +1,4 @@
-import { apicAddress, firmwareArea, interrupts, powerPort, timerPin } from "../layout.ts";
+import { apicAddress, facsAddress, facsSize, firmwareArea, interrupts, powerPort, timerPin } from "../layout.ts";
 import { differentiatedDefinitions } from "./dsdt.ts";
 
 const headerSize = 36;
@@ -8,7 +8,6 @@ const creatorId = "CPR";
 
 /** Sizes and revisions of ACPI 5.1 (FADT revision 5.1) and of the tables that it names. */
 const fadtSize = 268;
-const facsSize = 64;
 const rsdpSize = 36;
 
 /** FADT flags (ACPI 6.5 table 5.10). */
@@ -116,18 +115,19 @@ class Table {
 /** Builds all tables: RSDP, XSDT, FADT, FACS, DSDT, MADT (ACPI 6.5 §5.2). */
 export function buildAcpiTables(configuration: AcpiConfiguration): AcpiImage {
   const bytes = new Uint8Array(firmwareArea.size);
-  let end = rsdpSize;
-  const place = (table: Uint8Array, alignment = 16): number => {
-    const offset = Math.ceil(end / alignment) * alignment;
+  const facs = hardwareSignature();
+  bytes.set(facs, facsAddress - firmwareArea.address);
+  let end = facsAddress - firmwareArea.address + facsSize;
+  const place = (table: Uint8Array): number => {
+    const offset = Math.ceil(end / 16) * 16;
     bytes.set(table, offset);
     end = offset + table.length;
     return firmwareArea.address + offset;
   };
 
-  const facs = hardwareSignature();
   const dsdt = definitionTable(configuration);
   const madt = interruptTable(configuration);
-  const fadt = fixedTable(place(facs, 64), place(dsdt));
+  const fadt = fixedTable(facsAddress, place(dsdt));
   const rootTable = Table.described("XSDT", 1, headerSize + 2 * 8)
     .u64(headerSize, place(fadt))
     .u64(headerSize + 8, place(madt))
