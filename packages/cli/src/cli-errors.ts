@@ -8,6 +8,12 @@ export const cliErrors = defineErrors({
     message: ({ option, value }) => `Invalid value '${value}' for -${option}`,
     hint: ({ option, expected }) => `-${option} takes ${expected}.`,
   }),
+  ERR_CPR_OPTION_SYNTAX: defineError<{ option: string; value: string; reason: string }>({
+    category: "usage",
+    when: "An option of the command line is not of the form `first,key=value,…`.",
+    message: ({ option, value, reason }) => `-${option} ${value}: ${reason}`,
+    hint: () => "Separate parameters by commas; a comma in a value is written twice.",
+  }),
   ERR_CPR_RECORD_REPLAY: defineError<{ value: string }>({
     category: "refused",
     when: "`-icount …,rr=record` or `rr=replay`: a VM that is recorded or replayed could not be saved.",

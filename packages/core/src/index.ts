@@ -41,6 +41,7 @@ export { refuse } from "./migration/preflight.ts";
 export * from "./migration-blocker.ts";
 export * from "./migration-mode.ts";
 export * from "./monitor-command.ts";
+export * from "./option-list.ts";
 export * from "./plugin.ts";
 export * from "./plugin-record.ts";
 export * from "./power-button.ts";

@@ -1,6 +1,7 @@
 import { memoryErrors } from "./errors/memory-errors.ts";
 import type { MemoryObjectOptions } from "./memory-provider.ts";
 import { parseMemorySize } from "./memory-size.ts";
+import { readOptionList } from "./option-list.ts";
 
 type PropertyKind = "text" | "size" | "switch";
 type PropertyName = Exclude<keyof MemoryObjectOptions, "type">;
@@ -43,10 +44,12 @@ const required: Readonly<Record<string, readonly PropertyName[]>> = {
  * ERR_CPR_OBJECT_PROPERTY_MISSING, ERR_CPR_OBJECT_VALUE
  */
 export function parseMemoryObject(text: string): MemoryObjectOptions {
-  const given = text.trimStart().startsWith("{") ? fromJson(text) : fromKeyValues(text);
+  const given: ReadonlyMap<string, unknown> = text.trimStart().startsWith("{")
+    ? fromJson(text)
+    : readOptionList(text, "qom-type", syntaxError(text));
   const type = given.get("qom-type");
   if (type === undefined || type === "") {
-    throw memoryErrors.ERR_CPR_OBJECT_SYNTAX({ text, reason: "Parameter 'qom-type' is missing" });
+    throw syntaxError(text)("Parameter 'qom-type' is missing");
   }
   const known = typeof type === "string" && Object.hasOwn(objectTypes, type) ? objectTypes[type] : undefined;
   if (known === undefined) {
@@ -69,34 +72,10 @@ export function parseMemoryObject(text: string): MemoryObjectOptions {
   return options as unknown as MemoryObjectOptions;
 }
 
-/** Takes `a=b,c=d,,e` apart: a doubled comma is one that belongs to the value. The first part may lack its key. */
-function fromKeyValues(text: string): ReadonlyMap<string, unknown> {
-  const parts: string[] = [];
-  let part = "";
-  for (let at = 0; at < text.length; at++) {
-    if (text[at] !== ",") {
-      part += text[at];
-    } else if (text[at + 1] === ",") {
-      part += ",";
-      at++;
-    } else {
-      parts.push(part);
-      part = "";
-    }
-  }
-  parts.push(part);
-  const result = new Map<string, unknown>();
-  for (const [index, each] of parts.entries()) {
-    const equals = each.indexOf("=");
-    const implied = index === 0 && equals < 0;
-    if (!implied && equals <= 0) {
-      const reason = equals < 0 ? `Expected '=' after parameter '${each}'` : `Expected parameter at '${each}'`;
-      throw memoryErrors.ERR_CPR_OBJECT_SYNTAX({ text, reason });
-    }
-    result.set(implied ? "qom-type" : each.slice(0, equals), implied ? each : each.slice(equals + 1));
-  }
-  return result;
-}
+const syntaxError =
+  (text: string) =>
+  (reason: string): Error =>
+    memoryErrors.ERR_CPR_OBJECT_SYNTAX({ text, reason });
 
 function fromJson(text: string): ReadonlyMap<string, unknown> {
   let value: unknown;
