@@ -4,6 +4,7 @@
  * @packageDocumentation
  */
 export * from "./backend.ts";
+export * from "./block-driver.ts";
 export * from "./boot-id.ts";
 export * from "./bus.ts";
 export * from "./character-device.ts";
@@ -12,6 +13,7 @@ export * from "./descriptor-registry.ts";
 export * from "./device.ts";
 export * from "./discovery.ts";
 export * from "./durable-file.ts";
+export * from "./errors/block-errors.ts";
 export * from "./errors/descriptor-errors.ts";
 export * from "./errors/machine-errors.ts";
 export * from "./errors/memory-errors.ts";

@@ -1,4 +1,5 @@
 import { type DependencyContainer, Lifecycle, container as rootContainer } from "./di.ts";
+import { blockErrors } from "./errors/block-errors.ts";
 import { pluginErrors } from "./errors/plugin-errors.ts";
 import type { Constructor, ExtensionPoint, ExtensionPointName, Plugin } from "./plugin.ts";
 import { pluginApi } from "./plugin.ts";
@@ -12,6 +13,7 @@ export const extensionPointNames = [
   "migration-mode",
   "migration-blocker",
   "device-model",
+  "block-driver",
   "machine",
   "monitor-command",
   "host-check",
@@ -226,6 +228,8 @@ function missing(point: ExtensionPointName, name: string, known: readonly string
       return pluginErrors.ERR_CPR_NO_MACHINE({ name, known });
     case "device-model":
       return pluginErrors.ERR_CPR_NO_DEVICE_MODEL({ name, known });
+    case "block-driver":
+      return blockErrors.ERR_CPR_NO_BLOCK_DRIVER({ name, known });
     case "memory-provider":
       return pluginErrors.ERR_CPR_NO_MEMORY_PROVIDER({ name, known });
     case "monitor-command":

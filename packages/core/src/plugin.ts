@@ -19,6 +19,7 @@ export type ExtensionPointName =
   | "migration-mode"
   | "migration-blocker"
   | "device-model"
+  | "block-driver"
   | "machine"
   | "monitor-command"
   | "host-check";

@@ -24,7 +24,10 @@ interface Addon {
   memfdCreate(name: string, flags: number): number;
   fallocate(descriptor: number, mode: number, offset: number, length: number): number;
   lseek(descriptor: number, offset: number, whence: number): number;
-  lock(descriptor: number, type: number): number;
+  allocateRange(descriptor: number, mode: number, offset: number, length: number): Promise<number>;
+  logicalBlockSize(descriptor: number): number;
+  lock(descriptor: number, type: number, start: number, length: number): number;
+  findLock(descriptor: number, type: number, start: number, length: number): number;
   /** Undefined on a processor that lacks the instructions for it; so is the next one. */
   readonly crc32: PageFunctions["crc32"] | undefined;
   readonly checksumPages: PageFunctions["checksumPages"] | undefined;

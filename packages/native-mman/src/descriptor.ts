@@ -36,25 +36,54 @@ export function reserve(descriptor: number, offset: number, length: number): voi
 // linux/falloc.h
 const FALLOC_FL_KEEP_SIZE = 0x1;
 const FALLOC_FL_PUNCH_HOLE = 0x2;
+const FALLOC_FL_ZERO_RANGE = 0x10;
 
 /** Gives the room of a range of a file back; it reads as zero then, also through a mapping (fallocate(2)). */
 export function punchHole(descriptor: number, offset: number, length: number): void {
   checked("fallocate", addon().fallocate(descriptor, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, offset, length));
 }
 
-// fcntl.h
-const lockTypes = { shared: 0, exclusive: 1, none: 2 } as const;
+/** The same as {@link punchHole} on a file or block device, by another thread. */
+export async function punchHoleLater(descriptor: number, offset: number, length: number): Promise<void> {
+  const mode = FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE;
+  checked("fallocate", await addon().allocateRange(descriptor, mode, offset, length));
+}
 
 /**
- * Takes, changes or releases a lock on a whole file; gives `false` if somebody has one that conflicts.
+ * Makes a range of a file or block device read as zero and keep its room, by another thread (fallocate(2)).
+ *
+ * @throws {Error} with `code` `ENOTSUP` if the file system cannot do it.
+ */
+export async function zeroRange(descriptor: number, offset: number, length: number): Promise<void> {
+  checked("fallocate", await addon().allocateRange(descriptor, FALLOC_FL_ZERO_RANGE, offset, length));
+}
+
+/** Bytes in a logical block of a block device (linux/fs.h BLKSSZGET). */
+export function logicalBlockSize(descriptor: number): number {
+  return checked("ioctl", addon().logicalBlockSize(descriptor));
+}
+
+/** A part of a file for a lock; it need not have been written. */
+export interface LockRange {
+  readonly start: number;
+  /** Bytes; 0 means all that follows. */
+  readonly length: number;
+}
+
+// fcntl.h
+const lockTypes = { shared: 0, exclusive: 1, none: 2 } as const;
+const wholeFile: LockRange = { start: 0, length: 0 };
+
+/**
+ * Takes, changes or releases a lock on a file or a part of it; gives `false` if somebody has one that conflicts.
  *
  * The lock belongs to the open file description (fcntl(2) F_OFD_SETLK): it conflicts with a second opening of the
  * file in the same process too, and ends when the last copy of the descriptor is closed and the last mapping that was
  * made with it is gone. It is advisory.
  */
-export function tryLock(descriptor: number, type: keyof typeof lockTypes): boolean {
+export function tryLock(descriptor: number, type: keyof typeof lockTypes, { start, length } = wholeFile): boolean {
   try {
-    checked("fcntl", addon().lock(descriptor, lockTypes[type]));
+    checked("fcntl", addon().lock(descriptor, lockTypes[type], start, length));
     return true;
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
@@ -65,9 +94,20 @@ export function tryLock(descriptor: number, type: keyof typeof lockTypes): boole
   }
 }
 
+/** Whether an exclusive lock would conflict with somebody's; none is taken. */
+export function isLocked(descriptor: number, { start, length }: LockRange): boolean {
+  return checked("fcntl", addon().findLock(descriptor, lockTypes.exclusive, start, length)) !== 0;
+}
+
 // unistd.h
+const SEEK_END = 2;
 const SEEK_DATA = 3;
 const SEEK_HOLE = 4;
+
+/** Bytes of a file or block device (lseek(2)). */
+export function sizeOf(descriptor: number): number {
+  return checked("lseek", addon().lseek(descriptor, 0, SEEK_END));
+}
 
 /**
  * The parts of a file that are not holes, as [start, end) pairs in ascending order (lseek(2) SEEK_DATA, SEEK_HOLE).

@@ -1,6 +1,6 @@
 /**
  * What memory providers need of Linux and Node does not offer: mapping a file over a `WebAssembly.Memory`, memfds,
- * locks that belong to an open file, holes. {@link MappedMemory} is a memory object made of these.
+ * locks that belong to an open file, holes, and what disks need of block devices. {@link MappedMemory} is a memory object made of these.
  *
  * @example
  * ```ts

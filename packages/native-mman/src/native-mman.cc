@@ -3,6 +3,7 @@
 // The TypeScript side turns that into errors.
 
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -269,19 +270,78 @@ Napi::Value allocate(const Napi::CallbackInfo& info) {
   return result(info, fallocate(intOf(info, 0), intOf(info, 1), offsetOf(info, 2), offsetOf(info, 3)));
 }
 
+class RangeAllocation : public Napi::AsyncWorker {
+ public:
+  RangeAllocation(Napi::Env env, int descriptor, int mode, off_t offset, off_t length)
+      : AsyncWorker(env, "allocateRange"),
+        done(Napi::Promise::Deferred::New(env)),
+        descriptor_(descriptor),
+        mode_(mode),
+        offset_(offset),
+        length_(length) {}
+
+  const Napi::Promise::Deferred done;
+
+ protected:
+  void Execute() override {
+    result_ = fallocate(descriptor_, mode_, offset_, length_) == 0 ? 0 : -errno;
+  }
+  void OnOK() override { done.Resolve(Napi::Number::New(Env(), result_)); }
+
+ private:
+  const int descriptor_;
+  const int mode_;
+  const off_t offset_;
+  const off_t length_;
+  int result_ = 0;
+};
+
+// allocateRange(descriptor, mode, offset, length): fallocate(2), by a thread of the pool. Gives a promise; the descriptor stays open until
+// it is fulfilled, which is up to the caller.
+Napi::Value allocateRange(const Napi::CallbackInfo& info) {
+  auto* work = new RangeAllocation(info.Env(), intOf(info, 0), intOf(info, 1), offsetOf(info, 2), offsetOf(info, 3));
+  const Napi::Promise promise = work->done.Promise();
+  work->Queue();
+  return promise;
+}
+
+// logicalBlockSize(descriptor): ioctl(2) BLKSSZGET of a block device
+Napi::Value logicalBlockSize(const Napi::CallbackInfo& info) {
+  int size = 0;
+  // SAFETY: the kernel writes an int, which lives until the call returns.
+  const int status = ioctl(intOf(info, 0), BLKSSZGET, &size);
+  return result(info, status == 0 ? size : -1);
+}
+
 // lseek(descriptor, offset, whence): lseek(2), gives the offset
 Napi::Value seek(const Napi::CallbackInfo& info) {
   return result(info, lseek(intOf(info, 0), offsetOf(info, 1), intOf(info, 2)));
 }
 
-// lock(descriptor, type): fcntl(2) F_OFD_SETLK on the whole file
-Napi::Value lock(const Napi::CallbackInfo& info) {
-  // F_OFD_SETLK demands that l_pid is 0; l_len 0 means up to the end of the file, wherever that moves to.
+// The range that a call names by its type, start and length. F_OFD_SETLK demands that l_pid is 0; l_len 0 means up to the end of the
+// file, wherever that moves to.
+struct flock lockRange(const Napi::CallbackInfo& info) {
   struct flock range = {};
   range.l_type = static_cast<short>(intOf(info, 1));
   range.l_whence = SEEK_SET;
+  range.l_start = offsetOf(info, 2);
+  range.l_len = offsetOf(info, 3);
+  return range;
+}
+
+// lock(descriptor, type, start, length): fcntl(2) F_OFD_SETLK
+Napi::Value lock(const Napi::CallbackInfo& info) {
+  struct flock range = lockRange(info);
   // SAFETY: `range` lives until the call returns.
   return result(info, fcntl(intOf(info, 0), F_OFD_SETLK, &range));
+}
+
+// findLock(descriptor, type, start, length): fcntl(2) F_OFD_GETLK; 1 if another open file has a lock that conflicts, else 0
+Napi::Value findLock(const Napi::CallbackInfo& info) {
+  struct flock range = lockRange(info);
+  // SAFETY: `range` lives until the call returns.
+  const int status = fcntl(intOf(info, 0), F_OFD_GETLK, &range);
+  return result(info, status == 0 ? (range.l_type == F_UNLCK ? 0 : 1) : -1);
 }
 
 // crc32(bytes, before): the CRC-32 of bytes, see page-checksum.h
@@ -319,6 +379,9 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("fallocate", Napi::Function::New(env, allocate));
   exports.Set("lseek", Napi::Function::New(env, seek));
   exports.Set("lock", Napi::Function::New(env, lock));
+  exports.Set("findLock", Napi::Function::New(env, findLock));
+  exports.Set("allocateRange", Napi::Function::New(env, allocateRange));
+  exports.Set("logicalBlockSize", Napi::Function::New(env, logicalBlockSize));
   if (canChecksum()) {
     exports.Set("crc32", Napi::Function::New(env, bytesChecksum));
     exports.Set("checksumPages", Napi::Function::New(env, pagesChecksum));

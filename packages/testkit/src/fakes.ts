@@ -4,6 +4,7 @@
  *
  * @packageDocumentation
  */
+export * from "./fakes/fake-block-device.ts";
 export * from "./fakes/fake-device-context.ts";
 export * from "./fakes/fake-host.ts";
 export * from "./fakes/fake-virtual-machine.ts";
