@@ -27,6 +27,20 @@ export const cliErrors = defineErrors({
     hint: () =>
       "-add-fd takes fd=NUMBER,set=NUMBER[,opaque=TEXT]; start the process with the descriptor, e.g. 9>vm.state.",
   }),
+  ERR_CPR_SUSPEND_STATE: defineError<{ status: string }>({
+    category: "refused",
+    when: "`cpr save --suspend-guest` of a VM whose guest cannot do anything, because it does not run.",
+    message: ({ status }) => `The guest cannot suspend itself: the VM is ${status}`,
+    hint: () => "Let it run with cont, or save it without --suspend-guest.",
+  }),
+  ERR_CPR_SUSPEND_TIMEOUT: defineError<{ seconds: number }>({
+    category: "refused",
+    when: "`cpr save --suspend-guest`: the guest's agent has taken the command, and the guest did not suspend itself in time.",
+    message: ({ seconds }) => `The guest did not suspend itself within ${seconds} s`,
+    hint: () =>
+      "Give it more time with --suspend-timeout, or look into the guest's log. The guest runs on; if it sleeps later, " +
+      "system_wakeup wakes it.",
+  }),
   ERR_CPR_SECTION_UNKNOWN: defineError<{ name: string; known: readonly string[] }>({
     category: "input",
     when: "`cpr inspect --section` names a section that the checkpoint does not have.",

@@ -12,10 +12,11 @@ import { type Follower, followMigration } from "./followed-migration.ts";
 import { installedPlugins } from "./installed-plugins.ts";
 import { Interruption } from "./interruption.ts";
 import { applySettings, type MigrationOptions, settingsOf, withMigrationOptions } from "./migration-options.ts";
-import { connectToVm, withVm } from "./vm-connection.ts";
+import { connectToVm, statusOf, withVm } from "./vm-connection.ts";
 
 interface LoadOptions extends MigrationOptions {
   readonly ramInPlace?: true;
+  readonly wakeup?: true;
   readonly quiet?: true;
   readonly json?: true;
 }
@@ -36,6 +37,7 @@ export function createLoadCommand(): Command {
       "--ram-in-place",
       "RAM was left in place; only needed where the checkpoint cannot be read twice, as with exec:",
     )
+    .option("--wakeup", "wake the guest if it is suspended, as with system_wakeup")
     .option("-q, --quiet", "tell only what went wrong")
     .option("--json", "print the result as JSON")
     .addHelpText(
@@ -47,7 +49,7 @@ export function createLoadCommand(): Command {
 
 async function load(vm: string, place: string, options: LoadOptions): Promise<void> {
   const uri = absoluteUri(place);
-  const { quiet, json } = options;
+  const { quiet, json, wakeup } = options;
   await using client = await connectToVm(vm);
   // A client's commands are carried out one after the other, and the load is the longest of them.
   await using observer = await connectToVm(vm);
@@ -64,21 +66,27 @@ async function load(vm: string, place: string, options: LoadOptions): Promise<vo
     await tellWaiting(client, before).catch(() => {});
     throw error;
   }
-  const { status } = (await client.execute("query-status")) as { status: string };
+  const loaded = await statusOf(client);
+  if (wakeup === true && loaded === "suspended") {
+    await client.execute("system_wakeup");
+  }
+  const status = await statusOf(client);
   if (json === true) {
     process.stdout.write(`${JSON.stringify({ status, result }, undefined, 2)}\n`);
   } else if (quiet !== true) {
     const { "x-notices": notices = [] } = result;
     process.stdout.write(notices.map((notice) => `Note: ${notice}\n`).join(""));
     process.stdout.write(`Loaded from ${uri}; the VM is ${status}.\n`);
+    if (status === "suspended") {
+      process.stdout.write("The monitor's system_wakeup wakes the guest, as --wakeup would have.\n");
+    }
   }
 }
 
 /** Gives a VM that was not loaded its settings back, and says that it waits. */
 async function tellWaiting(client: QmpClient, before: MigrationSettings): Promise<void> {
   await writeMigrationSettings(client, before);
-  const { status } = (await client.execute("query-status")) as { status: string };
-  if (status === "inmigrate") {
+  if ((await statusOf(client)) === "inmigrate") {
     process.stderr.write("The VM waits as before, and can be told to load again.\n");
   }
 }

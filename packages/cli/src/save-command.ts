@@ -1,16 +1,22 @@
+import { dirname, join } from "node:path";
 import { formatBytes, type MigrationForecast, refuse } from "@cpr/core";
 import { type MigrationProgress, readMigrationSettings, writeMigrationSettings } from "@cpr/monitor";
 import { Command } from "commander";
 import { absoluteUri } from "./absolute-uri.ts";
+import { cliErrors } from "./cli-errors.ts";
 import { beginMigration, followMigration } from "./followed-migration.ts";
 import { Interruption } from "./interruption.ts";
 import { applySettings, type MigrationOptions, settingsOf, withMigrationOptions } from "./migration-options.ts";
-import { connectToVm, withVm } from "./vm-connection.ts";
+import { suspendGuest, wakeGuest } from "./suspended-guest.ts";
+import { connectToVm, socketPath, withVm } from "./vm-connection.ts";
 
 interface SaveOptions extends MigrationOptions {
   readonly for: string;
   readonly copyRam?: true;
   readonly bandwidth?: string;
+  readonly suspendGuest?: true;
+  readonly agent?: string;
+  readonly suspendTimeout: string;
   readonly dryRun?: true;
   readonly quit?: true;
   readonly quiet?: true;
@@ -35,6 +41,9 @@ export function createSaveCommand(): Command {
     )
     .option("--copy-ram", "copy all RAM into the checkpoint, also what could stay in place")
     .option("--bandwidth <size>", "bytes per second at most, e.g. 512M; the guest stands still meanwhile")
+    .option("--suspend-guest", "have the guest's agent suspend the guest to RAM first; it sleeps in the checkpoint")
+    .option("--agent <path>", "the socket of the guest's agent; by default qga.sock beside the VM's socket")
+    .option("--suspend-timeout <seconds>", "how long the guest may take to suspend itself", "60")
     .option("-n, --dry-run", "check and tell, and stop there; nothing is changed")
     .option("--quit", "end the VM's process when the checkpoint is complete")
     .option("-q, --quiet", "tell only what went wrong")
@@ -47,6 +56,7 @@ Ctrl-C gives the save up, and the VM runs on.
 Examples:
   cpr save vm.qmp vm.state --dry-run
   cpr save vm.qmp vm.state --quit
+  cpr save vm.qmp vm.state --suspend-guest --agent qga.sock --quit
   cpr save vm.qmp /var/lib/vm/vm.state --for reboot --quit
   cpr save vm.qmp 'exec:zstd -c > /var/tmp/vm.zst' --copy-ram
 
@@ -57,7 +67,12 @@ Exit status: 0 saved, or it could be; 7 refused, or given up; others as the page
 
 async function save(vm: string, place: string, options: SaveOptions): Promise<void> {
   const uri = absoluteUri(place);
-  const { set, bandwidth, dryRun, quit, quiet, json, copyRam } = options;
+  const { set, bandwidth, dryRun, quit, quiet, json, copyRam, suspendTimeout } = options;
+  const agent = options.agent ?? join(dirname(socketPath(vm)), "qga.sock");
+  if (!/^[1-9]\d*$/.test(suspendTimeout)) {
+    const expected = "a number of seconds";
+    throw cliErrors.ERR_CPR_OPTION_VALUE({ option: "-suspend-timeout", value: suspendTimeout, expected });
+  }
   await using client = await connectToVm(vm);
   using interruption = new Interruption();
   const before = await readMigrationSettings(client);
@@ -77,6 +92,9 @@ async function save(vm: string, place: string, options: SaveOptions): Promise<vo
   }
   if (quiet !== true && json !== true) {
     process.stdout.write(`${reportOf(plan)}\n`);
+    if (options.suspendGuest === true) {
+      process.stdout.write(`The guest suspends itself first, told by its agent at '${agent}'\n`);
+    }
   }
   if (plan.refusals.length > 0 || dryRun === true) {
     await writeMigrationSettings(client, before);
@@ -87,14 +105,19 @@ async function save(vm: string, place: string, options: SaveOptions): Promise<vo
     return;
   }
   let result: MigrationProgress;
+  let putToSleep = false;
   try {
     const { signal } = interruption;
-    await beginMigration(client, vm, uri, signal);
     const output = quiet === true ? undefined : process.stderr;
+    if (options.suspendGuest === true) {
+      putToSleep = await suspendGuest(client, { agent, seconds: Number(suspendTimeout), output, signal });
+    }
+    await beginMigration(client, vm, uri, signal);
     result = await followMigration(client, { output, expected: plan.copied, signal });
   } catch (error) {
     // Why it failed says more than that the VM, which may have ended, did not get its settings back.
     await writeMigrationSettings(client, before).catch(() => {});
+    if (putToSleep) await wakeGuest(client);
     throw error;
   }
   if (quit === true) {

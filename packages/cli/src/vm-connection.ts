@@ -6,9 +6,17 @@ export function withVm(command: Command): Command {
   return command.argument("<vm>", "the VM's QMP socket: PATH of its -qmp unix:PATH,server=on,wait=off");
 }
 
-/** What a person may write for a socket. @throws {CprError} ERR_CPR_QMP_… */
+/** @throws {CprError} ERR_CPR_QMP_… */
 export function connectToVm(vm: string): Promise<QmpClient> {
-  // As it stands behind -qmp, where a comma of the path is written twice, or the path alone.
-  const path = /^unix:((?:[^,]|,,)*)/.exec(vm)?.[1]?.replaceAll(",,", ",");
-  return QmpClient.connect(path ?? vm);
+  return QmpClient.connect(socketPath(vm));
+}
+
+/** The VM's runstate. */
+export async function statusOf(client: QmpClient): Promise<string> {
+  return ((await client.execute("query-status")) as { status: string }).status;
+}
+
+/** The path in what a person may write for a socket: as it stands behind -qmp, where a comma is written twice, or the path alone. */
+export function socketPath(vm: string): string {
+  return /^unix:((?:[^,]|,,)*)/.exec(vm)?.[1]?.replaceAll(",,", ",") ?? vm;
 }

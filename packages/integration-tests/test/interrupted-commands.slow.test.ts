@@ -2,12 +2,12 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { discoverPlugins, Kernel, type MigrationForecast, MonitorCommand, migrationErrors } from "@cpr/core";
-import { QmpServer, UnixListener } from "@cpr/monitor";
+import { type MigrationForecast, migrationErrors } from "@cpr/core";
 import { FakeVirtualMachine } from "@cpr/testkit/fakes";
 import { expect, it, onTestFinished } from "vitest";
 import { cprCommand } from "../../../tools/cpr-process.ts";
 import { scratchFolder } from "./scratch.ts";
+import { serveAt } from "./served-machine.ts";
 
 /** A VM that takes its time to answer. */
 class SlowMachine extends FakeVirtualMachine {
@@ -48,21 +48,13 @@ class SlowMachine extends FakeVirtualMachine {
 async function beginSave(machine: SlowMachine, ...options: string[]) {
   const folder = scratchFolder();
   const socket = join(folder, "vm.qmp");
-  const listener = await UnixListener.listen(socket);
-  const kernel = new Kernel(discoverPlugins({ application: join(cprCommand, "../../package.json") }));
-  const qmp = new QmpServer(machine, await kernel.all(MonitorCommand));
-  listener.serve(({ stream }) => qmp.serve({ input: stream, output: stream }));
+  await serveAt(socket, machine);
   const before = new Map(machine.settings.parameters());
   const child: ChildProcess = spawn(process.execPath, [cprCommand, "save", socket, "vm.state", ...options], {
     cwd: folder,
     stdio: ["ignore", "ignore", "pipe"],
   });
-  onTestFinished(async () => {
-    child.kill("SIGKILL");
-    listener.close();
-    await qmp.close();
-    await kernel[Symbol.asyncDispose]();
-  });
+  onTestFinished(() => void child.kill("SIGKILL"));
   let stderr = "";
   child.stderr?.on("data", (bytes: Buffer) => {
     stderr += bytes.toString();

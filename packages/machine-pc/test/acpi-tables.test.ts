@@ -108,11 +108,11 @@ describe("ACPI tables", () => {
       execFileSync(iasl, ["-d", binary], { cwd: folder, stdio: "pipe" });
       const source = readFileSync(join(folder, `${name}.dsl`), "latin1");
       expect(source, signature).not.toMatch(/Incorrect checksum|Invalid|Error|Warning/i);
-      const output = execFileSync(iasl, ["-ve", "-p", join(folder, `${name}-again`), join(folder, `${name}.dsl`)], {
+      const output = execFileSync(iasl, ["-w3", "-p", join(folder, `${name}-again`), join(folder, `${name}.dsl`)], {
         cwd: folder,
         encoding: "latin1",
       });
-      expect(output, signature).not.toMatch(/^Error|^Warning/m);
+      expect(output, signature).toMatch(/^Compilation successful\. 0 Errors, 0 Warnings, 0 Remarks/m);
       const again = readFileSync(join(folder, `${name}-again.aml`));
       // The compiler puts its own name and version into the header, and so another checksum.
       const body = (bytes: Uint8Array): Buffer => Buffer.from(bytes.subarray(signature === "FACS" ? 0 : 36));

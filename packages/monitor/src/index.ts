@@ -4,6 +4,7 @@
  *
  * @packageDocumentation
  */
+export { GuestAgent } from "./guest-agent.ts";
 export { describeError, HumanMonitor, type MonitorAnswer } from "./human-monitor.ts";
 export { LineHistory } from "./line-history.ts";
 export { monitorErrors } from "./monitor-errors.ts";

@@ -108,6 +108,41 @@ export const monitorErrors = defineErrors({
     message: ({ path }) => `Failed to bind socket to ${path}: Address already in use`,
     hint: () => "Give each VM a socket of its own, or quit the other VM.",
   }),
+  ERR_CPR_AGENT_CONNECT: defineError<{ path: string; reason: string }>({
+    category: "input",
+    when: "Nobody listens at the socket where a guest's agent is to be reached.",
+    message: ({ path, reason }) => `Failed to connect to the guest agent at '${path}': ${reason}`,
+    hint: () =>
+      "Start the VM with -chardev socket,id=qga0,path=PATH,server=on,wait=off " +
+      "-device virtserialport,chardev=qga0,name=org.qemu.guest_agent.0, and name PATH with --agent.",
+  }),
+  ERR_CPR_AGENT_SILENT: defineError<{ path: string }>({
+    category: "refused",
+    when: "A guest's agent does not answer: there is none in the guest, or another program of the host is connected to it.",
+    message: ({ path }) => `The guest agent at '${path}' does not answer`,
+    hint: () =>
+      "Install and start qemu-guest-agent in the guest, and end what else is connected to the agent. The guest runs on.",
+  }),
+  ERR_CPR_AGENT_CLOSED: defineError<{ path: string }>({
+    category: "input",
+    when: "The connection to a guest's agent ended before what it was for was done.",
+    message: ({ path }) => `The connection to the guest agent at '${path}' was closed`,
+    hint: () => "The VM's process has ended, or serves one connection only.",
+  }),
+  ERR_CPR_AGENT_REFUSED: defineError<{ path: string; command: string; class: string; reason: string }>({
+    category: "refused",
+    when: "A guest's agent could not do what it was told.",
+    message: ({ command, reason }) => `The guest agent refused ${command}: ${reason}`,
+    hint: () => "The log of qemu-guest-agent in the guest may tell more. The guest runs on.",
+  }),
+  ERR_CPR_AGENT_NO_SUSPEND: defineError<{ path: string; reason: string }>({
+    category: "refused",
+    when: "The guest cannot be suspended to RAM, or its agent does not know how.",
+    message: ({ reason }) => `The guest cannot suspend to RAM: ${reason}`,
+    hint: () =>
+      "In a Linux guest, /sys/power/mem_sleep must name 'deep'. A guest that was booted before cpr had S3 has it " +
+      "after a reboot. Without --suspend-guest it is saved as it runs.",
+  }),
   ERR_CPR_QMP_CONNECT: defineError<{ path: string; reason: string }>({
     category: "input",
     when: "Nobody listens at the QMP socket that a client was told.",

@@ -6,6 +6,7 @@
  */
 export * from "./fakes/fake-block-device.ts";
 export * from "./fakes/fake-device-context.ts";
+export * from "./fakes/fake-guest-agent.ts";
 export * from "./fakes/fake-host.ts";
 export * from "./fakes/fake-virtual-machine.ts";
 export * from "./fakes/manual-clock.ts";
