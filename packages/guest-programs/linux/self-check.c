@@ -1,7 +1,8 @@
 /*
  * A load for a Linux guest that finds out whether anything of its state was lost: it hashes memory, computes with SSE and
- * x87 while signals interrupt it, forks, sends data through pipes and watches the clock. The last line has a hash
- * that depends on everything that was computed and on nothing else, so it is the same on every machine.
+ * x87 while signals interrupt it, forks, sends data through pipes and watches the clock. It tells each round that
+ * begins. The last line has a hash that depends on everything that was computed and on nothing else, so it is the
+ * same on every machine.
  *
  * Usage: self-check ROUNDS
  */
@@ -124,9 +125,9 @@ int main(int count, char **words)
     setitimer(ITIMER_REAL, &interval, NULL);
     uint64_t hash = 0xcbf29ce484222325ull;
     struct timespec last = {0, 0}, now;
-    printf("self-check begins\n");
-    fflush(stdout);
     for (int round = 0; round < rounds; round++) {
+        printf("round %d\n", round);
+        fflush(stdout);
         hash = mix(hash, shuffle_memory(0x9e3779b97f4a7c15ull + round));
         hash = compute(hash);
         uint64_t answer = ask_child(hash);

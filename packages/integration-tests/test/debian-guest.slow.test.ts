@@ -2,6 +2,7 @@ import { readFileSync, statSync } from "node:fs";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { CprProcess, FileLines } from "../../../tools/cpr-process.ts";
 import { firstLine, guestAssets, parseTick } from "../../../tools/guest-assets.ts";
+import { processorTime } from "./processor-time.ts";
 import { type ScratchMachine, scratchMachine } from "./scratch.ts";
 
 const commandLine = "console=ttyS0 cryptomgr.notests panic=-1";
@@ -45,12 +46,6 @@ async function carryOn(
   const after = await new FileLines(machine.console).until(parseTick, 60);
   expect(readFileSync(machine.console, "latin1")).not.toMatch(/BUG:|Call Trace|stall/);
   return { before, after };
-}
-
-/** Processor time that a process has used, in seconds (proc(5): utime and stime in ticks of 10 ms). */
-function processorTime(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? [];
-  return (Number(fields[11]) + Number(fields[12])) / 100;
 }
 
 describe("Debian's kernel on the interpreter", () => {

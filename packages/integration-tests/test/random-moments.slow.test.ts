@@ -1,6 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import {
   createVirtualMachine,
   discoverPlugins,
@@ -14,24 +15,32 @@ import { describe, expect, it, onTestFinished } from "vitest";
 import { CprProcess, cprCommand } from "../../../tools/cpr-process.ts";
 import { busyboxInitramfs, guestAssets } from "../../../tools/guest-assets.ts";
 import { loadFromOldProcess, randomNumbers, saveForNewProcess } from "./moves.ts";
+import { processorTime } from "./processor-time.ts";
 import { type ScratchMachine, scratchFolder, scratchMachine } from "./scratch.ts";
 
-/** How often the load repeats itself: long enough for the number of checkpoints that a test asks for. */
-const rounds = { sameProcess: 300, severalProcessors: 150, newProcesses: 40 };
+/** How many checkpoints there are while the guest boots, at most, and while it is under load; and how often the load repeats itself. */
+interface Amount {
+  readonly boot: number;
+  readonly load: number;
+  readonly rounds: number;
+}
+
+const sameProcess: Amount = { boot: 60, load: 200, rounds: 200 };
+const severalProcessors: Amount = { boot: 60, load: 200, rounds: 100 };
+const newProcesses: Amount = { boot: 10, load: 20, rounds: 20 };
 
 const init = (count: number): string => `#!/bin/busybox sh
 /self-check ${count}
 poweroff -f
 `;
 
-/** The load twice at the same time: its last line comes twice. */
+/** The load twice at the same time: its last line comes twice, its rounds once. */
 const initOfTwo = (count: number): string => `#!/bin/busybox sh
 export PATH=/bin
-/self-check ${count} >/first &
-/self-check ${count} >/second
+/self-check ${count} >/other &
+/self-check ${count}
 wait
-tail -n 1 /first
-tail -n 1 /second
+tail -n 1 /other
 poweroff -f
 `;
 
@@ -55,6 +64,45 @@ async function selfChecking(
 
 const commandLine = "console=ttyS0 cryptomgr.notests panic=-1";
 
+/** What is to be known of a guest, to choose a moment. */
+interface Progress {
+  /** What it has said so far. */
+  text(): string;
+  /** How much processor time it has used so far, in seconds: how busy this machine is does not count. */
+  processorTime(): number;
+  hasEnded(): boolean;
+}
+
+/**
+ * Waits for the moment of each checkpoint: random ones from the first instruction of the boot on, then random ones in rounds of the
+ * load that are evenly spread over it. Ends when there is no more to wait for, or when the guest has ended.
+ *
+ * @param most - how much of its processor time goes by before a checkpoint at most, in seconds
+ */
+async function* randomMoments({ boot, load, rounds }: Amount, most: number, seed: number, guest: Progress) {
+  const random = randomNumbers(seed);
+  const round = (): number => Number([...guest.text().matchAll(/^round (\d+)\r?$/gm)].at(-1)?.[1] ?? -1);
+  const until = async (condition: () => boolean): Promise<void> => {
+    while (!guest.hasEnded() && !condition()) await delay(1);
+  };
+  const randomTime = async (): Promise<void> => {
+    const moment = guest.processorTime() + random() * most;
+    await until(() => guest.processorTime() >= moment);
+  };
+  for (let index = 0; index < boot; index++) {
+    await randomTime();
+    if (guest.hasEnded() || round() >= 0) break;
+    yield;
+  }
+  for (let index = 0; index < load; index++) {
+    const next = Math.floor((index * rounds) / load);
+    await until(() => round() >= next);
+    await randomTime();
+    if (guest.hasEnded()) return;
+    yield;
+  }
+}
+
 /** Stops a machine, takes its states and puts them back, and lets it go on. */
 async function saveAndLoad(machine: MachineControl): Promise<void> {
   await machine.pause();
@@ -72,16 +120,16 @@ const consoleText = (machine: ScratchMachine, part: number): string =>
 
 describe("checkpoints at random moments, from the first instruction of the boot to the end of a self-checking load", () => {
   it.each([
-    { processorCount: 1, script: init, count: rounds.sameProcess },
-    { processorCount: 2, script: initOfTwo, count: rounds.severalProcessors },
+    { processorCount: 1, script: init, amount: sameProcess },
+    { processorCount: 2, script: initOfTwo, amount: severalProcessors },
   ])(
     "ends with the right answer after hundreds of them in the same process, with $processorCount vCPUs",
     {
-      timeout: 600_000,
+      timeout: 900_000,
     },
-    async ({ processorCount, script, count }) => {
+    async ({ processorCount, script, amount }) => {
       const folder = scratchFolder();
-      const { kernel: image, initrd, expected } = await selfChecking(folder, count, script);
+      const { kernel: image, initrd, expected } = await selfChecking(folder, amount.rounds, script);
       const plugins = discoverPlugins({ application: join(cprCommand, "../../package.json") });
       await using kernel = new Kernel(plugins);
       let text = "";
@@ -109,16 +157,18 @@ describe("checkpoints at random moments, from the first instruction of the boot 
         },
       });
       onTestFinished(() => machine.quit());
-      const random = randomNumbers(1);
       let checkpoints = 0;
-      const isOff = (): boolean => machine.runState === "shutdown";
-      while (!isOff()) {
-        await new Promise((resolve) => setTimeout(resolve, 1 + random() * 60));
+      const guest: Progress = {
+        text: () => text,
+        processorTime: () => processorTime(process.pid),
+        hasEnded: () => machine.runState === "shutdown",
+      };
+      for await (const _moment of randomMoments(amount, 0.04, 1, guest)) {
         try {
           await saveAndLoad(control as MachineControl);
         } catch (error) {
           // The guest may power off while it is saved, which ends the machine.
-          if (!isOff()) throw error;
+          if (!guest.hasEnded()) throw error;
           break;
         }
         checkpoints += 1;
@@ -126,14 +176,13 @@ describe("checkpoints at random moments, from the first instruction of the boot 
       await machine.ended;
       const answers = text.split(/\r*\n/).filter((line) => line === expected);
       expect(answers).toHaveLength(processorCount);
-      expect(checkpoints).toBeGreaterThan(200);
+      expect(checkpoints).toBeGreaterThan(amount.load);
     },
   );
 
   it("ends with the right answer after dozens of them in as many new processes", { timeout: 900_000 }, async () => {
-    const { options, kernel, expected } = await selfChecking(scratchFolder(), rounds.newProcesses);
+    const { options, kernel, expected } = await selfChecking(scratchFolder(), newProcesses.rounds);
     const machine = scratchMachine(kernel, { size: "128M" });
-    const random = randomNumbers(2);
     const consoleOf = (part: number) =>
       machine.options(options).map((word) => (word.startsWith("file:") ? `${word}.${part}` : word));
     let process = new CprProcess([...consoleOf(0), "-no-reboot"]);
@@ -141,18 +190,26 @@ describe("checkpoints at random moments, from the first instruction of the boot 
     await process.ready();
     let text = "";
     let part = 0;
-    for (;;) {
-      await Promise.race([process.ended, new Promise((resolve) => setTimeout(resolve, 30 + random() * 200))]);
+    let ended = 0;
+    void process.ended.then(() => (ended += 1));
+    const guest: Progress = {
+      text: () => text + consoleText(machine, part),
+      processorTime: () => processorTime(process.pid),
+      hasEnded: () => ended > part,
+    };
+    for await (const _moment of randomMoments(newProcesses, 0.4, 2, guest)) {
       if (!(await saveForNewProcess(process, `file:${machine.state}`))) break;
       await process.quit();
       text += consoleText(machine, part);
       part += 1;
       process = new CprProcess([...consoleOf(part), "-no-reboot", "-incoming", "defer"]);
+      void process.ended.then(() => (ended += 1));
       await process.ready();
       await loadFromOldProcess(process, `file:${machine.state}`);
     }
+    expect((await process.ended).status).toBe(0);
     text += consoleText(machine, part);
     expect(text.replaceAll("\r", "")).toContain(`\n${expected}\n`);
-    expect(part).toBeGreaterThan(20);
+    expect(part).toBeGreaterThan(newProcesses.load);
   });
 });
