@@ -1,3 +1,5 @@
+const pageSize = 4096;
+
 /** What holds decoded code of RAM pages: the block cache of a vCPU. */
 export interface CodeHolder {
   /** Stores of this vCPU to a page must be seen from now on, under whatever linear address. */
@@ -38,5 +40,11 @@ export class CodePages {
   written(ramPage: number): void {
     if (!this.#pages.delete(ramPage)) return;
     for (const holder of this.#holders) holder.invalidatePage(ramPage);
+  }
+
+  /** A range of RAM was written, by a device. */
+  rangeWritten(offset: number, length: number): void {
+    const end = Math.ceil((offset + length) / pageSize);
+    for (let page = Math.floor(offset / pageSize); page < end; page++) this.written(page);
   }
 }

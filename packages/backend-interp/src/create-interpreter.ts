@@ -23,6 +23,7 @@ export async function createInterpreter(context: ExecutionContext, options: Inte
   const { ram, ramSize, ramStart, ramAddress, model } = options;
   const instantiate = await coreInstantiator(ramAddress);
   const codePages = new CodePages();
+  memory.onDeviceWrite = (offset, length) => codePages.rangeWritten(offset, length);
   const processors = Array.from(
     { length: processorCount },
     (_, index) =>

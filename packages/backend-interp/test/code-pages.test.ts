@@ -25,6 +25,19 @@ describe("the code pages", () => {
   });
 });
 
+test("the code of every page is invalidated that a device writes to, and of no other", () => {
+  const invalidated: number[] = [];
+  const pages = new CodePages();
+  pages.join({ protectPage: () => undefined, invalidatePage: (page) => invalidated.push(page) });
+  for (const page of [0, 1, 2, 3, 4]) pages.add(page);
+  pages.rangeWritten(2 * 4096 - 1, 2);
+  expect(invalidated).toEqual([1, 2]);
+  pages.rangeWritten(3 * 4096, 4096);
+  expect(invalidated).toEqual([1, 2, 3]);
+  pages.rangeWritten(4096, 0);
+  expect(invalidated).toEqual([1, 2, 3]);
+});
+
 /** Where the code is that one vCPU changes and the other executes; the upper half of its page is data. */
 const target = place.data + 0x3000;
 const dataInPage = target + 0x800;

@@ -1,3 +1,4 @@
+import type { BlockDevice } from "./block-driver.ts";
 import type { Bus } from "./bus.ts";
 import type { CharacterDevice } from "./character-device.ts";
 import type { Timers, VirtualClock } from "./clock.ts";
@@ -78,6 +79,12 @@ export interface DeviceContext {
   request(request: MachineRequest): void;
   /** The host's side of a character device, by its id. */
   characterDevice(id: string): CharacterDevice;
+  /**
+   * A disk, by its id; it is this device's then. The machine locks, flushes and closes it.
+   *
+   * @throws {CprError} ERR_CPR_BLOCK_DEVICE if there is no such disk, or another device has it.
+   */
+  blockDevice(id: string): BlockDevice;
   /** Properties that the board or the user gave, e.g. `{ port: 0x3f8, irq: 4 }`. */
   readonly properties: Readonly<Record<string, unknown>>;
 }

@@ -48,6 +48,11 @@ export class GuestMemory {
   /** All RAM; see {@link RamAllocation.bytes}. */
   readonly bytes: Uint8Array;
   readonly size: number;
+  /**
+   * Called when a device has written to RAM by itself, before the guest can know: a range of {@link bytes}. Set by an execution backend
+   * that keeps what it has made of the guest's code.
+   */
+  onDeviceWrite: (offset: number, length: number) => void = () => undefined;
 
   constructor(bytes: Uint8Array, regions: readonly RamRegion[]) {
     this.bytes = bytes;

@@ -1,4 +1,5 @@
 import type { Backend, Execution } from "./backend.ts";
+import type { BlockDevice, BlockDeviceOptions } from "./block-driver.ts";
 import type { Bus } from "./bus.ts";
 import type { CharacterDevice } from "./character-device.ts";
 import type { Timers, VirtualClock } from "./clock.ts";
@@ -38,6 +39,8 @@ export interface MachineOptions {
   readonly serial: readonly string[];
   /** `-device`, and what other options mean by one, in the order of the command line. A bus comes before what is plugged into it. */
   readonly devices?: readonly DeviceOptions[];
+  /** `-blockdev` and `-drive`: the disks that devices may have. */
+  readonly blockDevices?: readonly BlockDeviceOptions[];
   /** `-no-reboot`: a guest's reset ends the VM. */
   readonly noReboot?: boolean;
   /** RAM is taken over from a checkpoint, so nothing is loaded into it. */
@@ -56,6 +59,13 @@ export interface MachineContext {
   readonly clock: VirtualClock;
   readonly timers: Timers;
   characterDevice(id: string): CharacterDevice;
+  /**
+   * Gives a disk to a device.
+   *
+   * @param user - the device's id.
+   * @throws {CprError} ERR_CPR_BLOCK_DEVICE if there is no such disk, or another device has it.
+   */
+  blockDevice(id: string, user: string): BlockDevice;
   /** The device model of that name. @throws {CprError} if no plugin provides it. */
   deviceModel(name: string): DeviceModel;
   request(request: MachineRequest): void;

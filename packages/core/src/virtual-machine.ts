@@ -1,4 +1,5 @@
 import type { DescriptorRegistry } from "./descriptor-registry.ts";
+import type { BlockDeviceDescription } from "./machine-thread/machine-control.ts";
 import type { CheckpointPurpose, Refusal } from "./migration-mode.ts";
 import type { RunState } from "./runstate.ts";
 import type { TransportSupports } from "./transport.ts";
@@ -50,6 +51,15 @@ export type VirtualMachineEvent =
   | { readonly event: "SHUTDOWN"; readonly guest: boolean; readonly reason: string; readonly report?: string }
   | { readonly event: "GUEST_PANICKED"; readonly report: string }
   | { readonly event: "INTERNAL_ERROR"; readonly report: string }
+  /** The host could not carry out a request of the guest to a disk; the guest was told. Many are told once in a while. */
+  | {
+      readonly event: "BLOCK_IO_ERROR";
+      readonly device: string;
+      readonly operation: "read" | "write";
+      readonly noSpace: boolean;
+      readonly reason: string;
+      readonly report: string;
+    }
   /** These two only if the capability `events` is on. */
   | { readonly event: "MIGRATION"; readonly status: MigrationStatus }
   | { readonly event: "MIGRATION_PASS"; readonly pass: number };
@@ -193,6 +203,8 @@ export interface VirtualMachine {
   migrateIncoming(uri: string, options?: IncomingOptions): Promise<void>;
   queryMigrate(): MigrationInformation;
   queryMemory(): readonly { id: string; size: number; share: boolean; prealloc: boolean; location: string }[];
+  /** The disks. */
+  queryBlock(): Promise<readonly (BlockDeviceDescription & { readonly actualSize: number | undefined })[]>;
   /** Statistics of the machine thread. */
   queryExecution(): Promise<{
     readonly backend: string;

@@ -2,6 +2,7 @@ import { copyFile, mkdtemp, rename, rm, stat, truncate, utimes, writeFile } from
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { observeFiles } from "../src/migration/host-files.ts";
 import { fakeVirtualMachine } from "./fakes/fake-machine.ts";
 import { streams } from "./fakes/fake-plugin.ts";
 
@@ -37,6 +38,12 @@ async function load(files = disk, accepted = "", thread = false): Promise<unknow
 }
 
 describe("a file of the host that a device depends on", () => {
+  it("is not compared if it is a device, whose node tells nothing", async () => {
+    expect(await observeFiles([{ id: "disk0", path: "/dev/null" }])).toEqual([
+      { id: "disk0", path: "/dev/null", size: 0, modified: "0", inode: "0" },
+    ]);
+  });
+
   it.each([false, true])("is in the checkpoint as it was when the VM had stopped (thread: %s)", async (thread) => {
     const { machine } = await fakeVirtualMachine({ commandLine: `files=${disk}`, thread });
     machine.settings.setCapability("pause-before-switchover", true);

@@ -206,6 +206,7 @@ class PcMachine implements Machine {
       interrupt,
       request: (request) => this.#context.request(request),
       characterDevice: (name) => this.#context.characterDevice(name),
+      blockDevice: (name) => this.#context.blockDevice(name, id),
     });
   }
 

@@ -27,7 +27,7 @@ import {
   TimerQueue,
 } from "@cpr/core";
 import devices from "@cpr/devices/plugin";
-import { ManualClock, RecordingCharacterDevice } from "@cpr/testkit/fakes";
+import { FakeBlockDevice, ManualClock, RecordingCharacterDevice } from "@cpr/testkit/fakes";
 import { onTestFinished } from "vitest";
 import { PcMachineModel } from "../src/index.ts";
 
@@ -200,6 +200,7 @@ export async function buildMachine(setup: TestMachineSetup = {}): Promise<TestMa
       characterDevices.set(id, device);
       return device;
     },
+    blockDevice: (id) => new FakeBlockDevice({ id }),
     deviceModel: (name) => {
       const model = known.find((each) => each.name === name);
       if (model === undefined) throw new Error(`no device model '${name}'`);

@@ -9,6 +9,7 @@ import {
 } from "./commands/descriptors.ts";
 import { HelpCommand, InfoCommand, QueryCommandsCommand } from "./commands/help.ts";
 import {
+  QueryBlockCommand,
   QueryExecutionCommand,
   QueryMemoryCommand,
   QueryNameCommand,
@@ -64,6 +65,7 @@ export default definePlugin({
       MigrateSetParametersCommand,
       QmpCapabilitiesCommand,
       QueryCommandsCommand,
+      QueryBlockCommand,
       QueryDescriptorSetsCommand,
       QueryExecutionCommand,
       QueryMemoryCommand,

@@ -52,13 +52,11 @@ export const blockErrors = defineErrors({
     when: "Two disks have the same name or id.",
     message: ({ id }) => `Duplicate nodes with node-name='${id}'`,
   }),
-  ERR_CPR_BLOCK_DEVICE: defineError<{ id: string; known: readonly string[] }>({
+  ERR_CPR_BLOCK_DEVICE: defineError<{ id: string; known: readonly string[]; user?: string | undefined }>({
     category: "input",
     when: "A device is to have a disk that was not given, or that another device has.",
-    message: ({ id, ...details }) =>
-      details.known.includes(id)
-        ? `Drive '${id}' is already in use by another device`
-        : `Property 'drive' can't find value '${id}'`,
+    message: ({ id, user }) =>
+      user === undefined ? `Property 'drive' can't find value '${id}'` : `Drive '${id}' is in use by device '${user}'`,
     hint: (details) => `There are: ${details.known.join(", ") || "none"}.`,
   }),
 });

@@ -1,4 +1,5 @@
 import type { ExecutionEvent } from "../backend.ts";
+import type { BlockDeviceOptions } from "../block-driver.ts";
 import type { HostFile, MachineRequest } from "../device.ts";
 import type { SerializedError } from "../errors.ts";
 import type { RamRegion } from "../guest-memory.ts";
@@ -25,8 +26,27 @@ export interface DeviceDescription {
   readonly hostFiles: readonly HostFile[];
 }
 
+/** A disk of the machine as the control plane sees it. */
+export interface BlockDeviceDescription extends BlockDeviceOptions {
+  readonly size: number;
+  /** The id of the device that has it. */
+  readonly user: string | undefined;
+}
+
+/** A request to a disk that the host could not carry out; the guest was told that it failed. */
+export interface BlockFailure {
+  /** The disk's. */
+  readonly id: string;
+  readonly path: string;
+  readonly operation: "read" | "write";
+  /** There is no room on the host. */
+  readonly noSpace: boolean;
+  readonly reason: string;
+}
+
 /** What was built. */
 export interface MachineDescription {
+  readonly blockDevices: readonly BlockDeviceDescription[];
   readonly devices: readonly DeviceDescription[];
 }
 
@@ -44,6 +64,8 @@ export type MachineEvent =
    */
   | { readonly kind: "request"; readonly request: MachineRequest }
   | { readonly kind: "execution"; readonly event: ExecutionEvent }
+  /** Told once in a while if there are many. */
+  | { readonly kind: "block-failure"; readonly failure: BlockFailure }
   /** The thread is gone, or something failed that nobody waits for. The machine cannot be used any more. */
   | { readonly kind: "failed"; readonly error: SerializedError };
 
@@ -56,8 +78,9 @@ export interface MachineControl {
   build(blueprint: MachineBlueprint): Promise<MachineDescription>;
   /** Puts what the guest starts from into RAM and the boot vCPU. */
   boot(): Promise<void>;
+  /** @throws {CprError} ERR_CPR_BLOCK_LOCKED if another process has a disk by now; the machine stands still then. */
   start(): Promise<void>;
-  /** Fulfilled when no guest instruction executes and no device is at work. */
+  /** Fulfilled when no guest instruction executes, no device is at work, and what the guest wrote to disks is durable. */
   pause(): Promise<void>;
   /** Power-on state of everything, then {@link boot}. Only while paused. */
   reset(): Promise<void>;
@@ -69,6 +92,10 @@ export interface MachineControl {
    * @returns why it cannot wake and must be reset, one sentence; undefined if it can.
    */
   wakeUp(): Promise<string | undefined>;
+  /** Gives up the locks on disks, so that another machine can go on with them; {@link start} takes them again. Only while paused. */
+  releaseDisks(): Promise<void>;
+  /** Takes the locks again that {@link releaseDisks} gave up. @throws {CprError} ERR_CPR_BLOCK_LOCKED */
+  claimDisks(): Promise<void>;
   /** The states of all devices and vCPUs. Only while paused. */
   save(): Promise<readonly DeviceSection[]>;
   /**

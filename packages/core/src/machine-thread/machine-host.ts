@@ -15,6 +15,7 @@ import type { DeviceSection } from "../stream/description-section.ts";
 import { isStreamName, ramSectionName } from "../stream/format.ts";
 import { globalStateName } from "../stream/global-state.ts";
 import { TimerQueue } from "../timer-queue.ts";
+import { BlockDevices } from "./block-devices.ts";
 import { CharacterChannel } from "./character-channel.ts";
 import { advanceState, elapsedTime, type GuestTime } from "./guest-time.ts";
 import { MachineClock } from "./machine-clock.ts";
@@ -38,6 +39,7 @@ interface BuiltMachine {
   readonly machine: Machine;
   readonly execution: Execution;
   readonly processorCount: number;
+  readonly disks: BlockDevices;
 }
 
 /** A part of the machine that has a state: the machine itself, a vCPU or a device. */
@@ -101,7 +103,15 @@ export class MachineHost implements MachineControl {
       onEvent: (event) => this.#executionEvent(event),
     });
     this.#timers.onChange = () => execution.kick();
+    let disks: BlockDevices | undefined;
     try {
+      const opened = await BlockDevices.open(this.#kernel, options.blockDevices ?? [], (failure) =>
+        this.#onEvent({ kind: "block-failure", failure }),
+      );
+      disks = opened;
+      if (!options.incoming) {
+        await disks.lock();
+      }
       const machine = await machineModel.build({
         options,
         backend,
@@ -111,6 +121,7 @@ export class MachineHost implements MachineControl {
         clock: this.#clock,
         timers: this.#timers,
         characterDevice: (id) => this.#characterDevice(id),
+        blockDevice: (id, user) => opened.take(id, user),
         deviceModel: (name) => {
           const model = deviceModels.find((each) => each.name === name);
           if (model === undefined) {
@@ -121,9 +132,10 @@ export class MachineHost implements MachineControl {
         request: (request) => this.#requested(request),
       });
       checkIds(machine.devices);
-      this.#built = { machine, execution, processorCount: options.processorCount };
-      return { devices: machine.devices.map(describeDevice) };
+      this.#built = { machine, execution, processorCount: options.processorCount, disks };
+      return { devices: machine.devices.map(describeDevice), blockDevices: disks.descriptions };
     } catch (error) {
+      await disks?.close();
       await execution.close();
       throw error;
     }
@@ -134,7 +146,7 @@ export class MachineHost implements MachineControl {
   }
 
   async start(): Promise<void> {
-    const { machine, execution } = this.#machine;
+    const { machine, execution, disks } = this.#machine;
     if (this.#started) {
       return;
     }
@@ -143,6 +155,7 @@ export class MachineHost implements MachineControl {
       this.#onEvent({ kind: "request", request: this.#request });
       return;
     }
+    await disks.lock();
     this.#started = true;
     for (const device of machine.devices) {
       device.resume?.();
@@ -152,13 +165,14 @@ export class MachineHost implements MachineControl {
   }
 
   async pause(): Promise<void> {
-    const { machine, execution } = this.#machine;
+    const { machine, execution, disks } = this.#machine;
     await execution.pause();
     this.#clock.stop();
     this.#started = false;
     for (const device of machine.devices) {
       await device.pause?.();
     }
+    await disks.flush();
     this.#flushOutput();
   }
 
@@ -179,6 +193,14 @@ export class MachineHost implements MachineControl {
     }
     this.#resetAll();
     return machine.wakeFromMemory();
+  }
+
+  async releaseDisks(): Promise<void> {
+    this.#machine.disks.unlock();
+  }
+
+  async claimDisks(): Promise<void> {
+    await this.#machine.disks.lock();
   }
 
   async save(): Promise<readonly DeviceSection[]> {
@@ -255,6 +277,7 @@ export class MachineHost implements MachineControl {
     for (const device of [...built.machine.devices].reverse()) {
       device.close?.();
     }
+    await built.disks.close();
     this.#flushOutput();
   }
 

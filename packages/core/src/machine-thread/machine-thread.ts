@@ -72,6 +72,14 @@ export class MachineThread implements MachineControl {
     return this.#call("wakeUp") as Promise<string | undefined>;
   }
 
+  releaseDisks(): Promise<void> {
+    return this.#call("releaseDisks") as Promise<void>;
+  }
+
+  claimDisks(): Promise<void> {
+    return this.#call("claimDisks") as Promise<void>;
+  }
+
   save(): Promise<readonly DeviceSection[]> {
     return this.#call("save") as Promise<readonly DeviceSection[]>;
   }

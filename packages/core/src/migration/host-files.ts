@@ -13,11 +13,15 @@ export function hostFilesOf({ devices }: MigrationSubject): readonly HostFile[] 
 export async function observeFiles(files: readonly HostFile[]): Promise<readonly FileFacts[]> {
   return Promise.all(
     files.map(async ({ id, path }) => {
-      const { size, mtimeNs, ino } = await stat(path, { bigint: true }).catch((cause: unknown) => {
+      const facts = await stat(path, { bigint: true }).catch((cause: unknown) => {
         const reason = cause instanceof Error ? cause.message : String(cause);
         throw migrationErrors.ERR_CPR_HOST_FILE({ id, path, reason }, { cause });
       });
-      return { id, path, size: Number(size), modified: String(mtimeNs), inode: String(ino) };
+      if (!facts.isFile()) {
+        // The node of a device tells nothing of what is on it, and is made anew at every boot.
+        return { id, path, size: 0, modified: "0", inode: "0" };
+      }
+      return { id, path, size: Number(facts.size), modified: String(facts.mtimeNs), inode: String(facts.ino) };
     }),
   );
 }

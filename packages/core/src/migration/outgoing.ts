@@ -64,6 +64,12 @@ export const outgoingPhases: readonly Phase<OutgoingMigration>[] = [
   },
   { name: "Write the states", run: writeStates },
   { name: "Bind the RAM that stays in place to this checkpoint", run: bindRam, undo: unbindRam },
+  {
+    name: "Give up the disks to the VM that will be loaded",
+    needed: ({ subject }) => subject.blockDevices.length > 0,
+    run: ({ subject }) => subject.control.releaseDisks(),
+    undo: ({ subject }) => subject.control.claimDisks(),
+  },
   { name: "Make the checkpoint durable and visible", run: commit },
   {
     name: "Give up RAM in place to the VM that has received the rest",

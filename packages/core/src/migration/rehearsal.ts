@@ -36,6 +36,7 @@ export async function rehearseSave({ kernel, subject, settings, idle }: Rehearsa
     {
       ...{ bootId, descriptors, devices, machine, name, processor, uuid },
       blockers: [],
+      blockDevices: [],
       control: { ...subject.control, save: () => states },
       ram: subject.ram.empty(),
       runState: "paused",

@@ -1,5 +1,5 @@
 import type { DescriptorSource } from "../descriptor-registry.ts";
-import type { DeviceDescription, MachineControl } from "../machine-thread/machine-control.ts";
+import type { BlockDeviceDescription, DeviceDescription, MachineControl } from "../machine-thread/machine-control.ts";
 import type { MigrationBlocker } from "../migration-blocker.ts";
 import type { RunState } from "../runstate.ts";
 import type { SavedRunState } from "../stream/global-state.ts";
@@ -12,6 +12,7 @@ export interface MigrationSubject {
   readonly ram: GuestRam;
   readonly descriptors: DescriptorSource;
   readonly devices: readonly DeviceDescription[];
+  readonly blockDevices: readonly BlockDeviceDescription[];
   readonly blockers: readonly MigrationBlocker[];
   /** The machine type. */
   readonly machine: string;

@@ -51,7 +51,7 @@ export async function assembleVirtualMachine(
   const building = control.build({ options, ram: ram.allocation.handle, regions: ram.regions });
   meanwhile?.();
   void loadAhead(kernel, incoming !== undefined, ram.pageFunctions);
-  const [{ devices }, blockers] = await Promise.all([building, kernel.all(MigrationBlocker)]);
+  const [{ devices, blockDevices }, blockers] = await Promise.all([building, kernel.all(MigrationBlocker)]);
   const machine = new HostedVirtualMachine({
     kernel,
     name: configuration.name,
@@ -66,6 +66,7 @@ export async function assembleVirtualMachine(
     control,
     ram,
     devices,
+    blockDevices,
     descriptors: configuration.descriptors ?? new DescriptorRegistry(),
     blockers,
     characterDevices: configuration.characterDevices,

@@ -1,3 +1,4 @@
+import { stat } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import type { ExecutionEvent } from "../backend.ts";
 import type { DescriptorRegistry } from "../descriptor-registry.ts";
@@ -6,7 +7,13 @@ import { machineErrors } from "../errors/machine-errors.ts";
 import { migrationErrors } from "../errors/migration-errors.ts";
 import { deserializeError, isCprError } from "../errors.ts";
 import type { Kernel } from "../kernel.ts";
-import type { DeviceDescription, MachineControl, MachineEvent } from "../machine-thread/machine-control.ts";
+import type {
+  BlockDeviceDescription,
+  BlockFailure,
+  DeviceDescription,
+  MachineControl,
+  MachineEvent,
+} from "../machine-thread/machine-control.ts";
 import { StoredSettings } from "../migration/settings.ts";
 import type { MigrationSubject } from "../migration/subject.ts";
 import type { MigrationBlocker } from "../migration-blocker.ts";
@@ -28,6 +35,9 @@ import { Exclusive } from "./exclusive.ts";
 import type { GuestRam } from "./guest-ram.ts";
 import { Migrations } from "./migrations.ts";
 
+/** The unit in which stat(2) tells how much room a file takes. */
+const statBlock = 512;
+
 /** What a VM is put together from; all of it is the VM's from then on. */
 export interface VirtualMachineParts {
   readonly kernel: Kernel;
@@ -45,6 +55,7 @@ export interface VirtualMachineParts {
   readonly control: MachineControl;
   readonly ram: GuestRam;
   readonly devices: readonly DeviceDescription[];
+  readonly blockDevices: readonly BlockDeviceDescription[];
   readonly descriptors: DescriptorRegistry;
   /** What plugins say may keep the VM from being saved. */
   readonly blockers: readonly MigrationBlocker[];
@@ -67,6 +78,7 @@ export class HostedVirtualMachine implements VirtualMachine, MigrationSubject {
   readonly control: MachineControl;
   readonly ram: GuestRam;
   readonly devices: readonly DeviceDescription[];
+  readonly blockDevices: readonly BlockDeviceDescription[];
   readonly descriptors: DescriptorRegistry;
   readonly blockers: readonly MigrationBlocker[];
   readonly #parts: VirtualMachineParts;
@@ -93,6 +105,7 @@ export class HostedVirtualMachine implements VirtualMachine, MigrationSubject {
     this.control = parts.control;
     this.ram = parts.ram;
     this.devices = parts.devices;
+    this.blockDevices = parts.blockDevices;
     this.descriptors = parts.descriptors;
     this.blockers = parts.blockers;
     this.#runState = parts.incoming ? "inmigrate" : "prelaunch";
@@ -240,6 +253,15 @@ export class HostedVirtualMachine implements VirtualMachine, MigrationSubject {
     }));
   }
 
+  async queryBlock(): ReturnType<VirtualMachine["queryBlock"]> {
+    return Promise.all(
+      this.blockDevices.map(async (device) => {
+        const facts = await stat(device.path).catch(() => undefined);
+        return { ...device, actualSize: facts === undefined ? undefined : facts.blocks * statBlock };
+      }),
+    );
+  }
+
   async queryExecution(): ReturnType<VirtualMachine["queryExecution"]> {
     const { instructions } = await this.control.statistics();
     return { backend: this.#parts.backend, processors: this.processor.count, instructions };
@@ -261,6 +283,9 @@ export class HostedVirtualMachine implements VirtualMachine, MigrationSubject {
         break;
       case "execution":
         this.#later(() => this.#executionFailed(event.event));
+        break;
+      case "block-failure":
+        this.#emit(describeBlockFailure(event.failure));
         break;
       case "failed":
         this.#later(async () => {
@@ -342,7 +367,13 @@ export class HostedVirtualMachine implements VirtualMachine, MigrationSubject {
     }
     await this.#releaseRam();
     this.#setRunState("running");
-    await this.control.start();
+    try {
+      await this.control.start();
+    } catch (error) {
+      // It stands still, and `cont` can be tried when the reason is gone.
+      this.#setRunState("paused");
+      throw error;
+    }
     this.#emit({ event: "RESUME" });
   }
 
@@ -520,4 +551,9 @@ export class HostedVirtualMachine implements VirtualMachine, MigrationSubject {
       listener(event);
     }
   }
+}
+
+function describeBlockFailure({ id, path, operation, noSpace, reason }: BlockFailure): VirtualMachineEvent {
+  const report = `the host could not ${operation} the disk '${id}' (${path}): ${reason}; the guest was told`;
+  return { event: "BLOCK_IO_ERROR", device: id, operation, noSpace, reason, report };
 }

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import {
+  type BlockDeviceOptions,
   createVirtualMachine,
   Kernel,
   MachineHost,
@@ -40,10 +41,17 @@ export interface FakeOptions {
   readonly kernel?: string;
   readonly commandLine?: string;
   readonly incoming?: string;
+  /** Paths of disks, whose ids are disk0, disk1, … */
+  readonly disks?: readonly string[];
   readonly type?: string;
   /** The boot of the host, if it is not the real one. */
   readonly bootId?: string;
 }
+
+const fakeDisk = (path: string, index: number): BlockDeviceOptions => ({
+  ...{ id: `disk${index}`, driver: "fake", path, readOnly: false, discard: "ignore", locking: true },
+  cache: { direct: false, noFlush: false },
+});
 
 /** Makes a VM of the fake plugin. */
 export async function fakeVirtualMachine(options: FakeOptions = {}): Promise<FakeVirtualMachine> {
@@ -69,6 +77,7 @@ export async function fakeVirtualMachine(options: FakeOptions = {}): Promise<Fak
         processorCount: 1,
         serial: ["serial0"],
         kernel: options.kernel ?? "vmlinuz",
+        ...(options.disks === undefined ? {} : { blockDevices: options.disks.map(fakeDisk) }),
         ...(options.commandLine === undefined ? {} : { commandLine: options.commandLine }),
       },
       characterDevices: new Map([["serial0", { write: (bytes: Uint8Array) => void pieces.push(bytes) }]]),

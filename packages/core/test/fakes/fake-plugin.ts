@@ -11,6 +11,10 @@ import {
   type BackendAvailability,
   type BackendSupports,
   type BlockableMachine,
+  type BlockDevice,
+  type BlockDeviceOptions,
+  BlockDriver,
+  blockErrors,
   CprError,
   type Device,
   type DeviceContext,
@@ -162,6 +166,7 @@ class EchoDevice implements Device {
   #received = 0;
   #last = 0;
   #unstoppable = false;
+  readonly #disk: BlockDevice | undefined;
 
   constructor(context: DeviceContext) {
     this.#context = context;
@@ -190,6 +195,7 @@ class EchoDevice implements Device {
         : properties["blocks"] === "all"
           ? { kind: "blocked", modes: "all" }
           : { kind: "blocked", modes: [String(properties["blocks"])], reason: "the echo cannot be moved" };
+    this.#disk = properties["disk"] === undefined ? undefined : context.blockDevice(String(properties["disk"]));
     const terminal = context.characterDevice("serial0");
     terminal.onInput = () => {
       for (let byte = terminal.read(); byte !== undefined; byte = terminal.read()) {
@@ -230,6 +236,10 @@ class EchoDevice implements Device {
         break;
       case "U":
         this.#unstoppable = true;
+        break;
+      case "D":
+        // Who reads a disk is told of a failure, and does not fail itself.
+        this.#disk?.read(0, [memory.bytes.subarray(0, 512)]).catch(() => undefined);
         break;
       case "X":
         // Nobody waits for this.
@@ -285,6 +295,7 @@ export class FakeMachineModel implements MachineModel {
       interrupt: () => ({ set: () => undefined }),
       request: (request) => context.request(request),
       characterDevice: (id) => context.characterDevice(id),
+      blockDevice: (id) => context.blockDevice(id, "fake"),
       properties: Object.fromEntries((options.commandLine ?? "").split(" ").map((word) => word.split("="))),
     });
     return {
@@ -537,6 +548,58 @@ class NormalMode extends KeepingMode {
   }
 }
 
+/** What becomes of the disks that {@link FakeBlockDriver} opens, by path. */
+export interface FakeDisk {
+  /** Who has the lock: an opening, or another process. */
+  lockedBy: object | undefined;
+  /** What was done, in the order of time. */
+  readonly log: string[];
+  /** The code of the error that requests end with. */
+  failure?: string | undefined;
+}
+export const disks = new Map<string, FakeDisk>();
+
+class FakeBlockDriver implements BlockDriver {
+  readonly name = "fake";
+  readonly supports = { discard: true, locking: true };
+
+  async open({ id, driver, path, readOnly }: BlockDeviceOptions): Promise<BlockDevice> {
+    const disk = disks.get(path);
+    if (disk === undefined) {
+      throw new CprError("ERR_CPR_FAKE_DISK", "input", "there is no such disk");
+    }
+    const request = async (name: string): Promise<void> => {
+      disk.log.push(name);
+      if (disk.failure !== undefined) {
+        throw Object.assign(new Error(disk.failure), { code: disk.failure });
+      }
+    };
+    const device: BlockDevice = {
+      ...{ id, driver, path, readOnly, size: 1 << 20, logicalBlockSize: 512, supports: this.supports },
+      hostFile: undefined,
+      read: () => request("read"),
+      write: () => request("write"),
+      flush: () => request("flush"),
+      discard: () => request("discard"),
+      writeZeroes: () => request("write-zeroes"),
+      lock: async () => {
+        if (disk.lockedBy !== undefined && disk.lockedBy !== device) {
+          throw blockErrors.ERR_CPR_BLOCK_LOCKED({ path, lock: '"write"' });
+        }
+        disk.lockedBy = device;
+      },
+      unlock: () => {
+        disk.lockedBy = disk.lockedBy === device ? undefined : disk.lockedBy;
+      },
+      close: async () => {
+        device.unlock();
+        disk.log.push("close");
+      },
+    };
+    return device;
+  }
+}
+
 /** What the plugin's blocker says; an error is thrown. */
 export const blocks: (MigrationBlock | Error)[] = [];
 
@@ -562,6 +625,7 @@ export const fakeManifest = {
     backend: ["counting"],
     machine: ["fake", "other"],
     "device-model": ["echo"],
+    "block-driver": ["fake"],
     "memory-provider": ["private", "kept", "fleeting"],
     transport: ["store", "pipe"],
     "migration-mode": ["normal", "keeping"],
@@ -576,6 +640,7 @@ export default definePlugin({
     context.contribute(MachineModel, FakeMachineModel);
     context.contribute(MachineModel, OtherMachineModel);
     context.contribute(DeviceModel, EchoModel);
+    context.contribute(BlockDriver, FakeBlockDriver);
     context.contribute(MemoryProvider, PrivateMemory);
     context.contribute(MemoryProvider, KeptMemory);
     context.contribute(MemoryProvider, FleetingMemory);

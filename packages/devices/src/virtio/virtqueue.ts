@@ -146,8 +146,10 @@ export class Virtqueue {
   }
 
   /** Gives a chain back, in which the device has written `written` bytes. {@link tell} lets the driver know. */
-  push({ head }: DescriptorChain, written: number): void {
+  push({ head, writable }: DescriptorChain, written: number): void {
     this.inFlight -= 1;
+    const { memory } = this.#options;
+    for (const { byteOffset, length } of writable) memory.onDeviceWrite(byteOffset - memory.bytes.byteOffset, length);
     if (!this.#enabled) return;
     const at = this.#used + ringHeader + usedElementSize * (this.#nextUsed & (this.size - 1));
     this.#view.setUint32(at, head, true);

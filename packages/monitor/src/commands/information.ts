@@ -75,6 +75,64 @@ export const QueryMemoryCommand = defineCommand({
       .join("\n"),
 });
 
+/** What `query-block` answers of a disk: what is essential of QEMU's BlockInfo. */
+interface BlockInformation {
+  readonly device: string;
+  readonly qdev?: string;
+  readonly type: "unknown";
+  readonly removable: false;
+  readonly locked: false;
+  readonly inserted: {
+    readonly file: string;
+    readonly "node-name": string;
+    readonly ro: boolean;
+    readonly drv: string;
+    readonly encrypted: false;
+    readonly backing_file_depth: 0;
+    readonly detect_zeroes: "off";
+    readonly cache: { readonly writeback: boolean; readonly direct: boolean; readonly "no-flush": boolean };
+    readonly image: {
+      readonly filename: string;
+      readonly format: string;
+      readonly "virtual-size": number;
+      readonly "actual-size"?: number;
+    };
+  };
+}
+
+/** `query-block` / `info block` */
+export const QueryBlockCommand = defineCommand({
+  name: "query-block",
+  words: "info block",
+  summary: "show the disks",
+  arguments: [],
+  execute: async ({ machine }) =>
+    (await machine.queryBlock()).map(
+      ({ id, driver, path, readOnly, cache, size, actualSize, user }): BlockInformation => ({
+        device: id,
+        ...(user === undefined ? {} : { qdev: user }),
+        ...{ type: "unknown", removable: false, locked: false },
+        inserted: {
+          ...{ file: path, "node-name": id, ro: readOnly, drv: driver, encrypted: false, backing_file_depth: 0 },
+          detect_zeroes: "off",
+          cache: { writeback: true, direct: cache.direct, "no-flush": cache.noFlush },
+          image: {
+            ...{ filename: path, format: driver, "virtual-size": size },
+            ...(actualSize === undefined ? {} : { "actual-size": actualSize }),
+          },
+        },
+      }),
+    ),
+  print: (result) =>
+    (result as readonly BlockInformation[])
+      .flatMap(({ device, qdev, inserted: { file, drv, ro, cache } }) => [
+        `${device}: ${file} (${drv}${ro ? ", read-only" : ""})`,
+        ...(qdev === undefined ? [] : [`    Attached to:      ${qdev}`]),
+        `    Cache mode:       writeback${cache.direct ? ", direct" : ""}${cache["no-flush"] ? ", ignore flushes" : ""}`,
+      ])
+      .join("\n"),
+});
+
 /** What `query-cpus-fast` answers: QEMU's CpuInfoFast. */
 interface Processor {
   readonly "cpu-index": number;

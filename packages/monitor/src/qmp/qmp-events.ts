@@ -27,6 +27,15 @@ function named(event: VirtualMachineEvent): readonly Omit<QmpEvent, "timestamp">
     case "INTERNAL_ERROR":
       // QEMU only stops the VM then; the second one is ours.
       return [{ event: "STOP" }, { event: "X_INTERNAL_ERROR", data: { report: event.report } }];
+    case "BLOCK_IO_ERROR": {
+      const { device, operation, noSpace: nospace, reason } = event;
+      return [
+        {
+          event: "BLOCK_IO_ERROR",
+          data: { device, "node-name": device, operation, action: "report", nospace, reason },
+        },
+      ];
+    }
     case "MIGRATION":
       return [{ event: "MIGRATION", data: { status: event.status } }];
     case "MIGRATION_PASS":

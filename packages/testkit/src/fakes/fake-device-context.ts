@@ -1,4 +1,5 @@
 import { type DeviceContext, GuestMemory, layOutRam, type MachineRequest, type Timer, TimerQueue } from "@cpr/core";
+import { FakeBlockDevice } from "./fake-block-device.ts";
 import { ManualClock } from "./manual-clock.ts";
 import { RecordingBus } from "./recording-bus.ts";
 import { RecordingCharacterDevice } from "./recording-character-device.ts";
@@ -12,6 +13,8 @@ export interface FakeDeviceContextOptions {
   /** Bytes of guest RAM; 1 MiB by default. */
   readonly ramSize?: number;
   readonly clock?: ManualClock;
+  /** Disks that the device may ask for; others are made when it does. */
+  readonly blockDevices?: readonly FakeBlockDevice[];
 }
 
 /** Timers that give up on a callback which arms its timer for the past again and again. */
@@ -43,6 +46,8 @@ export class FakeDeviceContext implements DeviceContext {
   readonly interrupts = new Map<number, RecordingInterruptLine>();
   /** The character devices that the device has asked for, by id. */
   readonly characterDevices = new Map<string, RecordingCharacterDevice>();
+  /** The disks that the device has asked for or may ask for, by id. */
+  readonly blockDevices = new Map<string, FakeBlockDevice>();
 
   constructor(options: FakeDeviceContextOptions = {}) {
     const ramSize = options.ramSize ?? 1 << 20;
@@ -51,6 +56,9 @@ export class FakeDeviceContext implements DeviceContext {
     this.memory = new GuestMemory(new Uint8Array(ramSize), layOutRam(ramSize));
     this.clock = options.clock ?? new ManualClock();
     this.timers = new FiniteTimerQueue(this.clock);
+    for (const device of options.blockDevices ?? []) {
+      this.blockDevices.set(device.id, device);
+    }
   }
 
   interrupt(number: number): RecordingInterruptLine {
@@ -62,6 +70,12 @@ export class FakeDeviceContext implements DeviceContext {
   characterDevice(id: string): RecordingCharacterDevice {
     const device = this.characterDevices.get(id) ?? new RecordingCharacterDevice();
     this.characterDevices.set(id, device);
+    return device;
+  }
+
+  blockDevice(id: string): FakeBlockDevice {
+    const device = this.blockDevices.get(id) ?? new FakeBlockDevice({ id });
+    this.blockDevices.set(id, device);
     return device;
   }
 

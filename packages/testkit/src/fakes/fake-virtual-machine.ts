@@ -159,6 +159,15 @@ export class FakeVirtualMachine implements VirtualMachine {
     return [{ id: "ram0", size: 1 << 20, share: true, prealloc: false, location: "/dev/shm/ram0" }];
   }
 
+  async queryBlock(): ReturnType<VirtualMachine["queryBlock"]> {
+    return [
+      {
+        ...{ id: "disk0", driver: "raw", path: "/srv/disk.raw", readOnly: false, discard: "unmap", locking: true },
+        ...{ cache: { direct: false, noFlush: false }, size: 1 << 30, actualSize: 1 << 20, user: "virtio0" },
+      },
+    ];
+  }
+
   async queryExecution(): ReturnType<VirtualMachine["queryExecution"]> {
     return { backend: "fake", processors: 1, instructions: 12_345 };
   }
