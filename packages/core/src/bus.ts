@@ -16,6 +16,12 @@ export interface AddressRange {
   readonly length: number;
 }
 
+/** A claimed range. */
+export interface BusClaim {
+  /** Gives the range back: nobody answers there any more. */
+  release(): void;
+}
+
 /** An address space that devices claim ranges of. */
 export interface BusSpace {
   /**
@@ -23,7 +29,9 @@ export interface BusSpace {
    *
    * @throws {RangeError} if any of them is claimed already; the message names both owners.
    */
-  claim(owner: string, base: number, length: number, handler: BusHandler): void;
+  claim(owner: string, base: number, length: number, handler: BusHandler): BusClaim;
+  /** Whether {@link claim} would succeed. */
+  isFree(base: number, length: number): boolean;
   /** A read that nobody claims gives all ones, as a floating ISA bus does. */
   read(address: number, size: AccessSize): number;
   /** A write that nobody claims has no effect. */
@@ -54,14 +62,21 @@ export class ClaimedSpace implements BusSpace {
   readonly #claims: Claim[] = [];
   #recent: Claim | undefined;
 
-  claim(owner: string, base: number, length: number, handler: BusHandler): void {
+  claim(owner: string, base: number, length: number, handler: BusHandler): BusClaim {
     const end = base + length;
     const at = this.#firstEndingAfter(base);
     const next = this.#claims[at];
     if (next !== undefined && next.base < end) {
       throw new RangeError(`${owner} claims 0x${base.toString(16)}+${length}, which belongs to ${next.owner}`);
     }
-    this.#claims.splice(at, 0, { owner, base, end, handler });
+    const claim = { owner, base, end, handler };
+    this.#claims.splice(at, 0, claim);
+    return { release: () => this.#release(claim) };
+  }
+
+  isFree(base: number, length: number): boolean {
+    const next = this.#claims[this.#firstEndingAfter(base)];
+    return next === undefined || next.base >= base + length;
   }
 
   read(address: number, size: AccessSize): number {
@@ -80,6 +95,12 @@ export class ClaimedSpace implements BusSpace {
     return this.#claims
       .filter(({ handler }) => handler.ignoresWrites === true)
       .map(({ base, end }) => ({ base, length: end - base }));
+  }
+
+  #release(claim: Claim): void {
+    const at = this.#claims.indexOf(claim);
+    if (at >= 0) this.#claims.splice(at, 1);
+    if (this.#recent === claim) this.#recent = undefined;
   }
 
   #find(address: number): Claim | undefined {

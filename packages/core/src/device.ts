@@ -102,6 +102,11 @@ export interface DeviceModel {
    */
   readonly plugsInto?: string;
   /**
+   * The properties that a user can give with `-device`, each with what it takes, in a few words. The model reads and checks
+   * their values; others are refused. `id`, `bus` and, where the model plugs into `pci`, `addr` need not be named.
+   */
+  readonly properties?: Readonly<Record<string, string>>;
+  /**
    * Makes a device in its power-on state and claims its ranges.
    *
    * @throws {CprError} if a property is missing or wrong.

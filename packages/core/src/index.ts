@@ -44,6 +44,7 @@ export * from "./migration-blocker.ts";
 export * from "./migration-mode.ts";
 export * from "./monitor-command.ts";
 export * from "./option-list.ts";
+export * from "./pci.ts";
 export * from "./plugin.ts";
 export * from "./plugin-record.ts";
 export * from "./power-button.ts";

@@ -13,4 +13,29 @@ export const deviceErrors = defineErrors({
     message: ({ device, reason }) => `The saved state of device '${device}' is impossible: ${reason}`,
     hint: () => "Restore from another checkpoint.",
   }),
+  ERR_CPR_PCI_ADDRESS: defineError<{ device: string; address: string }>({
+    category: "usage",
+    when: "The property `addr` of a PCI device is no address of a slot.",
+    message: ({ device, address }) => `Property '${device}.addr' doesn't take value '${address}'`,
+    hint: () => "It takes SLOT or SLOT.0, with the slot as a hexadecimal number from 1 to 1f.",
+  }),
+  ERR_CPR_PCI_SLOT: defineError<{ device: string; slot: number; holder: string }>({
+    category: "usage",
+    when: "Two PCI devices were given the same slot.",
+    message: ({ device, slot, holder }) =>
+      `PCI: slot ${slot} function 0 not available for ${device}, in use by ${holder}`,
+    hint: () => "Leave the property addr out, or name another slot.",
+  }),
+  ERR_CPR_PCI_FULL: defineError<{ device: string }>({
+    category: "usage",
+    when: "There are more PCI devices than the bus has slots.",
+    message: ({ device }) => `PCI: no slot/function available for ${device}, all in use or reserved`,
+    hint: () => "Leave out some of the -device options: there are 31 slots.",
+  }),
+  ERR_CPR_PCI_WINDOW: defineError<{ device: string; size: number }>({
+    category: "usage",
+    when: "The ranges of the PCI devices do not fit in the addresses that the machine has for them.",
+    message: ({ device, size }) => `PCI: there is no room for the ${size} bytes of a range of device '${device}'`,
+    hint: () => "Leave out some of the -device options.",
+  }),
 });

@@ -6,6 +6,7 @@ import {
   I8042Model,
   IoapicModel,
   LocalApicModel,
+  PciHostModel,
   Pic8259Model,
   Pit8254Model,
   ResetControlModel,
@@ -22,6 +23,7 @@ export default definePlugin({
     context.contribute(DeviceModel, I8042Model);
     context.contribute(DeviceModel, IoapicModel);
     context.contribute(DeviceModel, LocalApicModel);
+    context.contribute(DeviceModel, PciHostModel);
     context.contribute(DeviceModel, Pic8259Model);
     context.contribute(DeviceModel, Pit8254Model);
     context.contribute(DeviceModel, ResetControlModel);

@@ -9,9 +9,10 @@ export class Properties {
     this.#context = context;
   }
 
-  /** An integer from 0 to `limit`; `fallback` if it was not given. */
+  /** An integer from 0 to `limit`, decimal if a user wrote it; `fallback` if it was not given. */
   integer(name: string, limit: number, fallback?: number): number {
-    const value = this.#context.properties[name] ?? fallback;
+    const given = this.#context.properties[name] ?? fallback;
+    const value = typeof given === "string" && /^\d{1,15}$/.test(given) ? Number(given) : given;
     if (typeof value !== "number" || !Number.isInteger(value) || value < 0 || value > limit) {
       throw this.#error(name, `an integer from 0 to ${limit}`);
     }

@@ -194,9 +194,10 @@ function addStateCases(
   make: (now?: number) => Specimen,
   makeDisturbed: () => Specimen,
 ): void {
-  /** A fresh device in a place like the one that the original was saved in: same time, same levels on its lines. */
+  /** A fresh device in a place like the one that the original was saved in: same time, same RAM, same levels on its lines. */
   const makeLike = (original: Specimen): Specimen => {
     const copy = make(original.context.clock.now());
+    copy.context.memory.bytes.set(original.context.memory.bytes);
     for (const [number, line] of original.context.interrupts) {
       copy.context.interrupt(number).set(line.level);
     }

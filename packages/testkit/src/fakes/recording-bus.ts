@@ -1,6 +1,14 @@
-import { type AccessSize, type AddressRange, type Bus, type BusHandler, type BusSpace, ClaimedSpace } from "@cpr/core";
+import {
+  type AccessSize,
+  type AddressRange,
+  type Bus,
+  type BusClaim,
+  type BusHandler,
+  type BusSpace,
+  ClaimedSpace,
+} from "@cpr/core";
 
-/** A range that somebody claimed. */
+/** A range that somebody has claimed and not released. */
 export interface RecordedClaim {
   readonly space: "ports" | "mmio";
   readonly owner: string;
@@ -28,9 +36,21 @@ class RecordingSpace implements BusSpace {
     this.#bus = bus;
   }
 
-  claim(owner: string, base: number, length: number, handler: BusHandler): void {
-    this.#space.claim(owner, base, length, handler);
-    this.#bus.claims.push({ space: this.#name, owner, base, length });
+  claim(owner: string, base: number, length: number, handler: BusHandler): BusClaim {
+    const claim = this.#space.claim(owner, base, length, handler);
+    const record = { space: this.#name, owner, base, length };
+    this.#bus.claims.push(record);
+    return {
+      release: () => {
+        claim.release();
+        const at = this.#bus.claims.indexOf(record);
+        if (at >= 0) this.#bus.claims.splice(at, 1);
+      },
+    };
+  }
+
+  isFree(base: number, length: number): boolean {
+    return this.#space.isFree(base, length);
   }
 
   read(address: number, size: AccessSize): number {
