@@ -17,6 +17,9 @@ export interface GuestAssets extends DebianKernel {
 /** The first line that the initramfs prints: from here on, userspace runs. */
 export const firstLine = "cpr guest: userspace is up";
 
+/** What the initramfs prints when the guest has suspended itself to RAM and was woken. */
+export const awakeLine = "cpr guest: awake again";
+
 /** Parses one of the lines that the counting initramfs prints each second, or the guest program `counter`, which adds a sum. */
 export function parseTick(line: string): { readonly tick: number; readonly uptime: number } | undefined {
   const match = /^tick (\d+) uptime (\d+\.\d+)(?: check \w+)?\r?$/.exec(line);
@@ -25,9 +28,9 @@ export function parseTick(line: string): { readonly tick: number; readonly uptim
 
 /**
  * `/init` of the counting guest: says that it runs, then counts the seconds beside the kernel's uptime. A line on the
- * console is run as a command; `poweroff` and `reboot` go to the kernel at once. With `cpr.end=poweroff` or
- * `cpr.end=reboot` on the kernel's command line, it does that by itself after two lines; with `cpr.run=COMMAND`, it runs that
- * first.
+ * console is run as a command; `poweroff` and `reboot` go to the kernel at once. With `cpr.end=poweroff`,
+ * `cpr.end=reboot` or `cpr.end=suspend` on the kernel's command line, it does that by itself after two lines; with `cpr.run=COMMAND`,
+ * it runs that first.
  */
 export const countingInit = `#!/bin/busybox sh
 echo "${firstLine}"
@@ -47,6 +50,7 @@ while :; do
   case "$tick:$parameters" in
     2:*cpr.end=poweroff*) poweroff -f ;;
     2:*cpr.end=reboot*) reboot -f ;;
+    2:*cpr.end=suspend*) echo mem >/sys/power/state && echo "${awakeLine}" ;;
   esac
   read -r -t 1 command
   case "$command" in

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { firstLine, type GuestAssets, guestAssets, parseTick } from "../guest-assets.ts";
+import { awakeLine, firstLine, type GuestAssets, guestAssets, parseTick } from "../guest-assets.ts";
 import { WatchedGuest } from "./watched-guest.ts";
 
 /** What the guest runs on. */
@@ -10,6 +10,8 @@ export interface CountingGuestOptions {
   readonly accelerator: string;
   /** The number of vCPUs. */
   readonly processors: number;
+  /** It suspends itself to RAM once: {@link CountingGuest.wake} must follow. */
+  readonly suspends?: boolean;
 }
 
 /**
@@ -40,6 +42,13 @@ export class CountingGuest implements Disposable {
       throw error;
     }
     return guest;
+  }
+
+  /** Waits until the guest has suspended itself to RAM, and wakes it. */
+  async wake(): Promise<void> {
+    await this.#guest.untilStatus("paused (suspended)");
+    await this.#guest.command("system_wakeup");
+    await this.#guest.until((line) => line.includes(awakeLine) || undefined);
   }
 
   /** Saves the guest, ends its process, and carries it on in a new one, on another backend perhaps, where it must go on counting. */
@@ -85,11 +94,17 @@ export class CountingGuest implements Disposable {
 
   async #start(accelerator: string, more: readonly string[]): Promise<void> {
     const { kernel, initramfs } = this.#assets;
+    const suspend = this.#options.suspends === true ? " cpr.end=suspend" : "";
     const options = [
       ...["-accel", accelerator, "-smp", String(this.#options.processors), "-m", "512M"],
       ...["-object", `memory-backend-file,id=ram0,size=512M,mem-path=${join(this.#folder, "ram0")},share=on`],
       ...["-kernel", kernel, "-initrd", initramfs],
-      ...["-append", "console=ttyS0 loglevel=5 cryptomgr.notests panic=-1 cpr.run=nproc", "-no-reboot", ...more],
+      ...[
+        "-append",
+        `console=ttyS0 loglevel=5 cryptomgr.notests panic=-1${suspend} cpr.run=nproc`,
+        "-no-reboot",
+        ...more,
+      ],
     ];
     this.#guest = new WatchedGuest(options, join(mkdtempSync(join(this.#folder, "console-")), "log"));
     await this.#guest.ready();

@@ -2,7 +2,8 @@ import { CountingGuest } from "../counting-guest.ts";
 import { type Scenario, secondsSince } from "../scenario.ts";
 
 export const scenario: Scenario = {
-  description: "Debian's kernel boots on cpr, is saved with its RAM in place, and goes on in a new process",
+  description:
+    "Debian's kernel boots on cpr, sleeps and wakes, is saved with its RAM in place, and goes on in a new process",
   seconds: 1200,
   accelerators: ["kvm"],
   processors: [1, 4],
@@ -11,8 +12,10 @@ export const scenario: Scenario = {
       for (const count of processors) {
         const name = `cpr -accel ${accelerator} -smp ${count}`;
         const started = performance.now();
-        using guest = await CountingGuest.boot({ accelerator, processors: count });
+        using guest = await CountingGuest.boot({ accelerator, processors: count, suspends: true });
         report(`${name}: userspace after ${secondsSince(started)}`);
+        await guest.wake();
+        report(`${name}: suspended to RAM and awake again`);
         const stopped = performance.now();
         await guest.carryOn();
         report(
