@@ -62,6 +62,11 @@ export interface Device {
   pause?(): Promise<void>;
   /** Called before the vCPUs start. */
   resume?(): void;
+  /**
+   * Called between {@link DeviceCheckpoint | restore} and {@link resume}, or between {@link pause} and that, when the guest may go on a second
+   * time from the state in which it is: elsewhere it went on already, with the same secrets and the same random numbers.
+   */
+  branched?(): void;
   /** Releases host resources. */
   close?(): void;
 }

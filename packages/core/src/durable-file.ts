@@ -25,17 +25,18 @@ export function renameFile(path: string, other: string): void {
   syncFolder(dirname(other));
 }
 
-/** Removes a file, durably, if it is there. @throws {Error} the system's */
-export function removeFile(path: string): void {
+/** Removes a file, durably, and tells whether it was there. @throws {Error} the system's */
+export function removeFile(path: string): boolean {
   try {
     unlinkSync(path);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") {
-      return;
+      return false;
     }
     throw error;
   }
   syncFolder(dirname(path));
+  return true;
 }
 
 /** Makes the names in a folder durable. */

@@ -21,6 +21,8 @@ export * from "./errors/migration-errors.ts";
 export * from "./errors/plugin-errors.ts";
 export * from "./errors/stream-errors.ts";
 export * from "./errors.ts";
+export * from "./general-events.ts";
+export * from "./generation-identifier.ts";
 export * from "./guest-memory.ts";
 export * from "./host-check.ts";
 export * from "./host-file-system.ts";

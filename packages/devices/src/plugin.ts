@@ -9,8 +9,10 @@ import {
   PciHostModel,
   Pic8259Model,
   Pit8254Model,
+  PvpanicModel,
   ResetControlModel,
   Uart16550Model,
+  VmgenidModel,
 } from "./index.ts";
 
 /** Registers the device models of the PC. */
@@ -26,7 +28,9 @@ export default definePlugin({
     context.contribute(DeviceModel, PciHostModel);
     context.contribute(DeviceModel, Pic8259Model);
     context.contribute(DeviceModel, Pit8254Model);
+    context.contribute(DeviceModel, PvpanicModel);
     context.contribute(DeviceModel, ResetControlModel);
     context.contribute(DeviceModel, Uart16550Model);
+    context.contribute(DeviceModel, VmgenidModel);
   },
 });

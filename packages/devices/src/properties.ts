@@ -28,6 +28,18 @@ export class Properties {
     return value;
   }
 
+  /** A UUID, or `fallback`, which may be given too. */
+  uuid(name: string, fallback: string): string {
+    const value = this.#context.properties[name] ?? fallback;
+    if (
+      typeof value !== "string" ||
+      (value !== fallback && !/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(value))
+    ) {
+      throw this.#error(name, `a UUID or '${fallback}'`);
+    }
+    return value;
+  }
+
   /** A truth value; `fallback` if it was not given. */
   flag(name: string, fallback: boolean): boolean {
     const value = this.#context.properties[name] ?? fallback;

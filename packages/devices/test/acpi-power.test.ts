@@ -1,4 +1,4 @@
-import type { Device, PowerButton, SleepControl } from "@cpr/core";
+import type { Device, GeneralEvents, PowerButton, SleepControl } from "@cpr/core";
 import { FakeDeviceContext } from "@cpr/testkit/fakes";
 import { beforeEach, describe, expect, it } from "vitest";
 import { AcpiPowerModel } from "../src/index.ts";
@@ -8,7 +8,7 @@ const timerFrequency = 3_579_545;
 
 describe("acpi-power", () => {
   let context: FakeDeviceContext;
-  let power: Device & PowerButton & SleepControl;
+  let power: Device & GeneralEvents & PowerButton & SleepControl;
   const read = (port: number, size: 1 | 2 | 4 = 2): number => context.bus.ports.read(port, size);
   const write = (port: number, value: number, size: 1 | 2 | 4 = 2): void => context.bus.ports.write(port, size, value);
   const asserted = (): boolean => context.interrupt(9).level;
@@ -105,9 +105,16 @@ describe("acpi-power", () => {
     expect(read(0x608, 4)).toBe(0);
   });
 
-  it("has general purpose events that can be enabled, none of which happens", () => {
+  it("has general purpose events for other devices, which are told by the SCI and cleared by the guest", () => {
     write(0x622, 0xffff);
     expect([read(0x620), read(0x622), asserted()]).toEqual([0, 0xffff, false]);
+    power.raiseGeneralEvent(5);
+    power.raiseGeneralEvent(12);
+    expect([read(0x620), asserted()]).toEqual([0x1020, true]);
+    write(0x620, 0x1000);
+    expect([read(0x620), asserted()]).toEqual([0x0020, true]);
+    write(0x622, 0xffdf);
+    expect(asserted()).toBe(false);
   });
 
   it("restores a pressed button", () => {

@@ -10,8 +10,10 @@ import {
   LocalApicModel,
   Pic8259Model,
   Pit8254Model,
+  PvpanicModel,
   ResetControlModel,
   Uart16550Model,
+  VmgenidModel,
 } from "../src/index.ts";
 import { RecordingApicBus } from "./wiring.ts";
 
@@ -198,6 +200,36 @@ const debugPort: DeviceFixture = {
   disturb: (_device, { bus }) => bus.ports.write(0xe9, 1, 0x21),
 };
 
-for (const fixture of [uart, pic, pit, ioapic, localApic, clock, keyboard, power, reset, debugPort]) {
+const panic: DeviceFixture = {
+  name: "pvpanic",
+  create: (context) => new PvpanicModel().create(context),
+  disturb: (_device, { bus }) => bus.ports.write(0x505, 1, 0xfe),
+};
+
+const generation: DeviceFixture = {
+  name: "vmgenid",
+  create: (context) => new VmgenidModel().create(context),
+  properties: { address: 0x1000, event: 5, generalEvents: { raiseGeneralEvent: () => undefined } },
+  // Not by what makes it change, which is different each time.
+  disturb: ({ checkpoint }) => {
+    if (checkpoint.kind === "state") checkpoint.restore({ guid: new Uint8Array(16).fill(0x5a), changed: true });
+  },
+  batteryBacked: ["guid", "changed"],
+};
+
+for (const fixture of [
+  uart,
+  pic,
+  pit,
+  ioapic,
+  localApic,
+  clock,
+  keyboard,
+  power,
+  reset,
+  debugPort,
+  panic,
+  generation,
+]) {
   deviceCompliance(fixture);
 }

@@ -27,6 +27,12 @@ export const machineErrors = defineErrors({
     message: ({ count, limit }) => `Machine 'pc' has ${limit} serial ports; ${count} were asked for`,
     hint: () => "Leave out some of the -serial options.",
   }),
+  ERR_CPR_BOARD_DEVICE: defineError<{ model: string }>({
+    category: "usage",
+    when: "`-device` adds a device twice for which the machine has one place.",
+    message: ({ model }) => `at most one ${model} device is permitted`,
+    hint: () => "Leave out one of the -device options.",
+  }),
   ERR_CPR_DEVICE_CONTRACT: defineError<{ model: string; method: string }>({
     category: "plugin",
     when: "A device model does not have what the board needs to wire it.",

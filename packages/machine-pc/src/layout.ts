@@ -28,6 +28,15 @@ export const firmwareArea = { address: 0xe_0000, size: 0x2_0000 } as const;
 export const facsAddress = firmwareArea.address + 0x40;
 export const facsSize = 64;
 
+/**
+ * Where the generation identifier is, in a page that nothing else is in, and the general-purpose event by which the guest is told that it
+ * has changed. Neither ever changes, as with the FACS.
+ */
+export const generationIdentifier = { address: firmwareArea.address + 0x1_f000, event: 5 } as const;
+
+/** The port at which a guest tells that it has panicked. */
+export const panicPort = 0x505;
+
 /** The port that software writes to for a short delay, or to show how far it got: nothing of the board listens. */
 export const delayPort = 0x80;
 

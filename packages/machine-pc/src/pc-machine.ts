@@ -1,6 +1,9 @@
 import {
   type Device,
+  type DeviceOptions,
   type ExternalInterrupts,
+  type GeneralEvents,
+  type GenerationIdentifier,
   type InterruptController,
   type InterruptLine,
   type LocalApic,
@@ -25,6 +28,7 @@ import {
   delayPort,
   facsAddress,
   facsSize,
+  generationIdentifier,
   interrupts,
   minimumRam,
   powerPort,
@@ -77,6 +81,7 @@ class PcMachine implements Machine {
   readonly #context: MachineContext;
   readonly #power: PowerButton & SleepControl;
   readonly #ioapicId: number;
+  readonly #generation: GenerationIdentifier | undefined;
 
   constructor(context: MachineContext) {
     const { options, execution, bus } = context;
@@ -126,6 +131,11 @@ class PcMachine implements Machine {
       connect,
     );
     this.#power = requirePart<PowerButton & SleepControl>(power, "acpi-power", "pressPowerButton", "noteWake");
+    const events = requirePart<GeneralEvents>(power, "acpi-power", "raiseGeneralEvent");
+    const added = this.#createAdded(events, connect);
+    const generation = added.get("vmgenid");
+    this.#generation =
+      generation === undefined ? undefined : requirePart<GenerationIdentifier>(generation, "vmgenid", "publish");
     this.devices = [
       pic,
       ioapic,
@@ -140,6 +150,7 @@ class PcMachine implements Machine {
         .map(({ id, port, irq }, index) =>
           this.#create("uart-16550", id, { port, irq, characterDevice: options.serial[index] }, connect),
         ),
+      ...added.values(),
     ];
   }
 
@@ -149,6 +160,8 @@ class PcMachine implements Machine {
       processorCount: options.processorCount,
       serialCount: options.serial.length,
       ioapicId: this.#ioapicId,
+      panicPort: this.#added.some(({ model }) => model === "pvpanic"),
+      generationIdentifier: this.#generation !== undefined,
     });
     const [{ path, bytes }, { loadLinux, memoryMap }] = await Promise.all([readKernel(options), bootLoader()]);
     const state = await loadLinux({
@@ -163,6 +176,7 @@ class PcMachine implements Machine {
       processor: execution.saveProcessor(0),
     });
     memory.slice(acpi.address, acpi.bytes.length).set(acpi.bytes);
+    this.#generation?.publish();
     execution.restoreProcessor(0, state);
   }
 
@@ -187,6 +201,26 @@ class PcMachine implements Machine {
     execution.restoreProcessor(0, awake);
     this.#power.noteWake();
     return undefined;
+  }
+
+  /** The devices that the user added and that the board itself has a place for, by their model. */
+  #createAdded(generalEvents: GeneralEvents, connect: (number: number) => InterruptLine): ReadonlyMap<string, Device> {
+    const wiring: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
+      vmgenid: { ...generationIdentifier, generalEvents },
+    };
+    const devices = new Map<string, Device>();
+    for (const { model, id, properties } of this.#added) {
+      if (devices.has(model)) {
+        throw machineErrors.ERR_CPR_BOARD_DEVICE({ model });
+      }
+      devices.set(model, this.#create(model, id, { ...properties, ...wiring[model] }, connect));
+    }
+    return devices;
+  }
+
+  get #added(): readonly DeviceOptions[] {
+    const { options, deviceModel } = this.#context;
+    return (options.devices ?? []).filter(({ model }) => deviceModel(model).plugsInto === "board");
   }
 
   #create(

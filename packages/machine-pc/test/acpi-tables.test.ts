@@ -8,6 +8,7 @@ import { buildAcpiTables } from "../src/acpi/tables.ts";
 import { scratchFolder } from "./test-machine.ts";
 
 const configuration = { processorCount: 3, serialCount: 2, ioapicId: 3 };
+const added = { panicPort: true, generationIdentifier: true };
 
 function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -100,15 +101,21 @@ describe("ACPI tables", () => {
       throw error;
     });
     const folder = scratchFolder();
-    for (const signature of ["DSDT", "FACP", "APIC", "XSDT", "FACS"]) {
-      const table = tables[signature] as Uint8Array;
-      const name = signature.toLowerCase();
+    const full = buildAcpiTables({ ...configuration, ...added, processorCount: 300, serialCount: 4 }).tables;
+    const cases = [
+      ...["DSDT", "FACP", "APIC", "XSDT", "FACS"].map((signature) => ({ signature, table: tables[signature] })),
+      { signature: "DSDT", table: full["DSDT"] },
+    ];
+    for (const [index, each] of cases.entries()) {
+      const { signature } = each;
+      const table = each.table as Uint8Array;
+      const name = `${signature.toLowerCase()}${index}`;
       const binary = join(folder, `${name}.dat`);
       writeFileSync(binary, table);
       execFileSync(iasl, ["-d", binary], { cwd: folder, stdio: "pipe" });
       const source = readFileSync(join(folder, `${name}.dsl`), "latin1");
       expect(source, signature).not.toMatch(/Incorrect checksum|Invalid|Error|Warning/i);
-      const output = execFileSync(iasl, ["-w3", "-p", join(folder, `${name}-again`), join(folder, `${name}.dsl`)], {
+      const output = execFileSync(iasl, ["-w1", "-p", join(folder, `${name}-again`), join(folder, `${name}.dsl`)], {
         cwd: folder,
         encoding: "latin1",
       });
@@ -118,7 +125,10 @@ describe("ACPI tables", () => {
       const body = (bytes: Uint8Array): Buffer => Buffer.from(bytes.subarray(signature === "FACS" ? 0 : 36));
       expect(body(again).equals(body(table)), signature).toBe(true);
     }
-    const source = readFileSync(join(folder, "dsdt.dsl"), "latin1");
+    const plain = readFileSync(join(folder, "dsdt0.dsl"), "latin1");
+    const source = readFileSync(join(folder, `dsdt${cases.length - 1}.dsl`), "latin1");
+    // What nobody asked for is not there.
+    expect(plain).not.toMatch(/PEVT|VGEN|_GPE/);
     for (const expected of [
       "_S1",
       "_S3",
@@ -128,6 +138,12 @@ describe("ACPI tables", () => {
       'EisaId ("PNP0303")',
       "ACPI0007",
       "COM2",
+      "QEMU0001",
+      "0x0505",
+      "VM_Gen_Counter",
+      "0x000FF000",
+      "Method (_E05, 0, NotSerialized)",
+      "Notify (\\_SB.VGEN, 0x80)",
     ]) {
       expect(source).toContain(expected);
     }

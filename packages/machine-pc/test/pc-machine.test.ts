@@ -348,6 +348,45 @@ describe("machine pc", () => {
     });
   });
 
+  describe("devices that a user adds", () => {
+    const guid = "00112233-4455-6677-8899-aabbccddeeff";
+    const identifier = 0xf_f000;
+    const devices = [
+      { model: "pvpanic", id: "panic0", properties: {} },
+      { model: "vmgenid", id: "generation0", properties: { guid } },
+    ];
+
+    it("are in their places, after all others, and the guest's tables have them", async () => {
+      const options = { kernel: writeKernel(scratchFolder()), devices };
+      const { machine, memory, bus, requests } = await buildMachine({ options });
+      expect(machine.devices.map(({ id }) => id).slice(-2)).toEqual(["panic0", "generation0"]);
+      await machine.loadBoot();
+      expect(Buffer.from(memory.slice(identifier, 16)).toString("hex")).toBe("33221100554477668899aabbccddeeff");
+      expect(Buffer.from(memory.slice(0xe_0000, 0x800)).toString("latin1")).toMatch(/QEMU0001.*VM_Gen_Counter.*_E05/s);
+      bus.ports.write(bus.ports.read(0x505, 1) === 1 ? 0x505 : 0x80, 1, 1);
+      expect(requests).toEqual(["guest-panic"]);
+    });
+
+    it("tell of another generation by their event", async () => {
+      const { machine, bus } = await buildMachine({
+        options: { devices: [{ ...devices[1], properties: {} }] as typeof devices },
+      });
+      const device = machine.devices.at(-1);
+      device?.branched?.();
+      expect(bus.ports.read(0x620, 2)).toBe(0);
+      device?.resume?.();
+      expect(bus.ports.read(0x620, 2)).toBe(1 << 5);
+    });
+
+    it("are there once", async () => {
+      const twice = [...devices, { model: "vmgenid", id: "generation1", properties: {} }];
+      await expect(buildMachine({ options: { devices: twice } })).rejects.toMatchObject({
+        code: "ERR_CPR_BOARD_DEVICE",
+        message: "at most one vmgenid device is permitted",
+      });
+    });
+  });
+
   describe("sleep", () => {
     const facs = 0xe_0040;
 

@@ -24,6 +24,8 @@ export interface DeviceDescription {
   readonly blocked?: MigrationBlock;
   /** Files of the host that its state depends on. */
   readonly hostFiles: readonly HostFile[];
+  /** It is to be told when the guest goes on a second time from the same state. */
+  readonly noticesBranch?: boolean;
 }
 
 /** A disk of the machine as the control plane sees it. */
@@ -108,6 +110,8 @@ export interface MachineControl {
    * Puts all devices and vCPUs in the states that were prepared. If one refuses, all of them are reset.
    */
   load(guestTime: GuestTime): Promise<void>;
+  /** Tells the devices that the guest may go on a second time from the state in which it is. Only while paused. */
+  branch(): Promise<void>;
   powerDown(): Promise<void>;
   input(characterDevice: string, bytes: Uint8Array): Promise<void>;
   statistics(): Promise<ExecutionStatistics>;

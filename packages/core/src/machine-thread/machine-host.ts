@@ -250,6 +250,12 @@ export class MachineHost implements MachineControl {
     }
   }
 
+  async branch(): Promise<void> {
+    for (const device of this.#machine.machine.devices) {
+      device.branched?.();
+    }
+  }
+
   async powerDown(): Promise<void> {
     this.#machine.machine.powerDown();
   }
@@ -402,8 +408,13 @@ function checkIds(devices: readonly Device[]): void {
   }
 }
 
-function describeDevice({ id, checkpoint, hostFiles = [] }: Device): DeviceDescription {
-  const description = { id, checkpoint: checkpoint.kind, hostFiles: hostFiles.map((file) => ({ ...file })) };
+function describeDevice({ id, checkpoint, hostFiles = [], branched }: Device): DeviceDescription {
+  const description = {
+    id,
+    checkpoint: checkpoint.kind,
+    hostFiles: hostFiles.map((file) => ({ ...file })),
+    noticesBranch: branched !== undefined,
+  };
   if (checkpoint.kind !== "blocked") {
     return description;
   }

@@ -92,6 +92,10 @@ export class MachineThread implements MachineControl {
     return this.#call("load", guestTime) as Promise<void>;
   }
 
+  branch(): Promise<void> {
+    return this.#call("branch") as Promise<void>;
+  }
+
   powerDown(): Promise<void> {
     return this.#call("powerDown") as Promise<void>;
   }

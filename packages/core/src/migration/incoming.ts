@@ -17,6 +17,7 @@ import type { RamBlockEntry } from "../stream/ram-section.ts";
 import type { TransportSource } from "../transport.ts";
 import type { RamBlock } from "../vm/guest-ram.ts";
 import { capabilityDefinitions } from "./capabilities.ts";
+import { noticesBranch, takeContinuation } from "./continuation.ts";
 import { checkFiles, hostFilesOf } from "./host-files.ts";
 import {
   checkPages,
@@ -72,6 +73,11 @@ export const incomingPhases: readonly Phase<IncomingMigration>[] = [
   { name: "Check the pages of RAM that have places of their own in the stream", needed: isMapped, run: checkPages },
   { name: "Copy RAM from the stream", run: copyRam, undo: clearRam },
   { name: "Put vCPUs and devices in their states", run: putStates },
+  {
+    name: "Tell the devices if the guest may go on from this checkpoint for the second time",
+    needed: ({ subject }) => noticesBranch(subject),
+    run: tellOfBranch,
+  },
 ];
 
 function judge(migration: IncomingMigration): void {
@@ -315,4 +321,11 @@ async function checkStates({ subject, sections, signal }: IncomingMigration): Pr
 
 async function putStates({ subject, signal, guestTime }: IncomingMigration): Promise<void> {
   await untilAborted(subject.control.load(guestTime), signal);
+}
+
+async function tellOfBranch({ subject, checkpoint, record, signal }: IncomingMigration): Promise<void> {
+  if (!takeContinuation((checkpoint as Checkpoint).facts.generation)) {
+    await untilAborted(subject.control.branch(), signal);
+    record.notices.push("The guest may have gone on from this checkpoint before, so it was given a new generation");
+  }
 }

@@ -94,6 +94,11 @@ export class OutgoingRun {
     return this.#migration.facts?.ram.some(({ inPlace }) => inPlace) === true;
   }
 
+  /** The generation of the checkpoint from which either this VM or another one goes on as if nothing had happened, if that matters. */
+  get granted(): string | undefined {
+    return this.#migration.granted;
+  }
+
   /** Lets a migration go on that waits in pre-switchover; there is no such thing as a word in advance. */
   continue(): void {
     if (this.record.status === "pre-switchover") {

@@ -4,9 +4,11 @@ import { CheckpointWriter } from "../stream/checkpoint-writer.ts";
 import { type CheckpointFacts, type DeviceSection, factsFormat } from "../stream/description-section.ts";
 import { encodeGlobalState, globalStateName, type SavedRunState } from "../stream/global-state.ts";
 import type { RamBlockEntry } from "../stream/ram-section.ts";
+import { systemReason } from "../system-reason.ts";
 import type { TransportSink } from "../transport.ts";
 import type { RamBlock } from "../vm/guest-ram.ts";
 import { capabilityDefinitions } from "./capabilities.ts";
+import { grantContinuation, noticesBranch, takeContinuation } from "./continuation.ts";
 import { newGeneration } from "./generation.ts";
 import { hostFilesOf, observeFiles } from "./host-files.ts";
 import type { MigrationRecord } from "./migration-record.ts";
@@ -32,6 +34,8 @@ export interface OutgoingMigration extends OutgoingIntent {
   writer?: CheckpointWriter;
   /** What has been bound, and the generation that it was bound to before: that of a checkpoint from which the VM has not run yet. */
   bound?: { readonly block: RamBlock; readonly before: readonly string[] }[];
+  /** The generation of the checkpoint from which one VM may go on. */
+  granted?: string | undefined;
 }
 
 /**
@@ -64,6 +68,12 @@ export const outgoingPhases: readonly Phase<OutgoingMigration>[] = [
   },
   { name: "Write the states", run: writeStates },
   { name: "Bind the RAM that stays in place to this checkpoint", run: bindRam, undo: unbindRam },
+  {
+    name: "Grant the right to go on from this checkpoint to the first that takes it",
+    needed: ({ subject }) => noticesBranch(subject),
+    run: grant,
+    undo: withdraw,
+  },
   {
     name: "Give up the disks to the VM that will be loaded",
     needed: ({ subject }) => subject.blockDevices.length > 0,
@@ -250,6 +260,25 @@ async function bindRam(migration: OutgoingMigration): Promise<void> {
 async function unbindRam({ bound }: OutgoingMigration): Promise<void> {
   for (const { block, before } of bound ?? []) {
     block.mark?.write(before);
+  }
+}
+
+function grant(migration: OutgoingMigration): void {
+  const { facts, record } = migration;
+  const { generation } = facts as CheckpointFacts;
+  try {
+    grantContinuation(generation);
+    migration.granted = generation;
+  } catch (error) {
+    record.notices.push(
+      `The guest will be given a new generation when it is loaded: it could not be noted that it has not gone on yet: ${systemReason(error)}`,
+    );
+  }
+}
+
+async function withdraw({ granted }: OutgoingMigration): Promise<void> {
+  if (granted !== undefined) {
+    takeContinuation(granted);
   }
 }
 

@@ -34,7 +34,9 @@ export async function rehearseSave({ kernel, subject, settings, idle }: Rehearsa
   const run = await OutgoingRun.prepare(
     kernel,
     {
-      ...{ bootId, descriptors, devices, machine, name, processor, uuid },
+      ...{ bootId, descriptors, machine, name, processor, uuid },
+      // Nobody will go on from it.
+      devices: devices.map((device) => ({ ...device, noticesBranch: false })),
       blockers: [],
       blockDevices: [],
       control: { ...subject.control, save: () => states },

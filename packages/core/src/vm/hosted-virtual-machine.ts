@@ -385,7 +385,7 @@ export class HostedVirtualMachine implements VirtualMachine, MigrationSubject {
   async #releaseRam(): Promise<void> {
     await this.ram.takeBack();
     this.ram.unbind();
-    this.#migrations.ramMovesOn();
+    await this.#migrations.guestGoesOn();
   }
 
   async #wake(): Promise<void> {

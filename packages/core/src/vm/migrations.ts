@@ -1,6 +1,7 @@
 import { migrationErrors } from "../errors/migration-errors.ts";
 import type { Kernel } from "../kernel.ts";
 import { blockedBy } from "../migration/blocked.ts";
+import { takeContinuation } from "../migration/continuation.ts";
 import { forecastMigration } from "../migration/forecast.ts";
 import { IncomingRun } from "../migration/incoming-run.ts";
 import type { MigrationObserver, MigrationRecord } from "../migration/migration-record.ts";
@@ -35,6 +36,8 @@ export class Migrations {
   #done: Promise<unknown> = Promise.resolve();
   /** The URI of a complete checkpoint that needs the RAM as it is now. */
   #needsRam: string | undefined;
+  /** The generation of a complete checkpoint from which this VM goes on, or another one does. */
+  #granted: string | undefined;
 
   constructor(context: MigrationsContext) {
     this.#context = context;
@@ -76,8 +79,9 @@ export class Migrations {
     }
     this.#done = run.complete().finally(() => {
       this.#outgoing = undefined;
-      if (run.record.status === "completed" && run.needsRam) {
-        this.#needsRam = run.uri;
+      if (run.record.status === "completed") {
+        this.#needsRam = run.needsRam ? run.uri : undefined;
+        this.#granted = run.granted;
       }
     });
   }
@@ -101,13 +105,21 @@ export class Migrations {
     return forecastMigration(kernel, subject, settings.effective(), uri);
   }
 
-  /** The guest is about to change RAM: a checkpoint that needs it as it was is told to be worth nothing any more. */
-  ramMovesOn(): void {
+  /**
+   * The guest is about to go on: a checkpoint that needs RAM as it was is told to be worth nothing any more, and the devices are told if
+   * another VM has gone on from the checkpoint already.
+   */
+  async guestGoesOn(): Promise<void> {
     if (this.#needsRam !== undefined) {
       this.#record?.notices.push(
         `The checkpoint '${this.#needsRam}' cannot be loaded any more: its RAM was left in place, and the VM has gone on`,
       );
       this.#needsRam = undefined;
+    }
+    const granted = this.#granted;
+    this.#granted = undefined;
+    if (granted !== undefined && !takeContinuation(granted)) {
+      await this.#context.subject.control.branch();
     }
   }
 

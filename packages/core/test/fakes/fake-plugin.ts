@@ -162,6 +162,7 @@ class EchoDevice implements Device {
   readonly id: string;
   readonly checkpoint: Device["checkpoint"];
   readonly hostFiles: readonly HostFile[];
+  readonly branched?: () => void;
   readonly #context: DeviceContext;
   #received = 0;
   #last = 0;
@@ -197,6 +198,9 @@ class EchoDevice implements Device {
           : { kind: "blocked", modes: [String(properties["blocks"])], reason: "the echo cannot be moved" };
     this.#disk = properties["disk"] === undefined ? undefined : context.blockDevice(String(properties["disk"]));
     const terminal = context.characterDevice("serial0");
+    if (properties["branches"] !== undefined) {
+      this.branched = () => terminal.write("!".charCodeAt(0));
+    }
     terminal.onInput = () => {
       for (let byte = terminal.read(); byte !== undefined; byte = terminal.read()) {
         this.#take(byte);

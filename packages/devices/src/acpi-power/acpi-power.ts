@@ -3,6 +3,7 @@ import type {
   Device,
   DeviceContext,
   DeviceModel,
+  GeneralEvents,
   InterruptLine,
   MachineRequest,
   PowerButton,
@@ -21,10 +22,10 @@ import { type AcpiPowerState, acpiPowerState } from "./state.ts";
 const events = event.timer | event.globalLock | event.powerButton | event.sleepButton | event.clock;
 
 /**
- * The ACPI fixed hardware (ACPI 6.5 §4.8): PM1a event and control blocks, the power management timer, an empty GPE
- * block 0, the power button. There is no legacy mode, so SCI_EN is always set. Which sleep it was stands in the control register.
+ * The ACPI fixed hardware (ACPI 6.5 §4.8): PM1a event and control blocks, the power management timer, GPE block 0
+ * with events for other devices, the power button. There is no legacy mode, so SCI_EN is always set. Which sleep it was stands in the control register.
  */
-class AcpiPower implements Device, PowerButton, SleepControl {
+class AcpiPower implements Device, GeneralEvents, PowerButton, SleepControl {
   readonly id: string;
   readonly checkpoint = stateCheckpoint(
     acpiPowerState,
@@ -155,6 +156,11 @@ class AcpiPower implements Device, PowerButton, SleepControl {
     this.#updateLine();
   }
 
+  raiseGeneralEvent(number: number): void {
+    this.#generalStatus |= 1 << number;
+    this.#updateLine();
+  }
+
   get sleepDepth(): SleepDepth {
     return this.#sleepType() === sleepType.memory ? "memory" : "standby";
   }
@@ -259,7 +265,7 @@ class AcpiPower implements Device, PowerButton, SleepControl {
 export class AcpiPowerModel implements DeviceModel {
   readonly name = "acpi-power";
 
-  create(context: DeviceContext): Device & PowerButton & SleepControl {
+  create(context: DeviceContext): Device & GeneralEvents & PowerButton & SleepControl {
     return new AcpiPower(context);
   }
 }

@@ -18,6 +18,10 @@ const opcode = {
   scope: 0x10,
   buffer: 0x11,
   package: 0x12,
+  method: 0x14,
+  root: 0x5c,
+  dualName: 0x2e,
+  notify: 0x86,
   extension: 0x5b,
   device: 0x82,
 } as const;
@@ -36,8 +40,12 @@ function withLength(contents: Aml): Aml {
   return [(extra << 6) | (length & 0xf), ...littleEndian(Math.floor(length / 16), extra), ...contents];
 }
 
-/** A name of one segment, relative to the scope that it stands in. Short ones are filled up with `_`. */
+/** A name of one segment, or one from the root with two, `\\_SB.DEV`. Short segments are filled up with `_`. */
 function nameString(name: string): Aml {
+  if (name.startsWith("\\")) {
+    const segments = name.slice(1).split(".");
+    return [opcode.root, opcode.dualName, ...segments.flatMap(nameString)];
+  }
   const segment = name.padEnd(4, "_");
   if (!/^[A-Z_][A-Z0-9_]{3}$/.test(segment)) {
     throw new RangeError(`'${name}' is not an ACPI name of one segment`);
@@ -72,6 +80,16 @@ export function scope(path: string, ...terms: readonly Aml[]): Aml {
 /** `Device (path) { … }`. */
 export function device(path: string, ...terms: readonly Aml[]): Aml {
   return [opcode.extension, opcode.device, ...withLength([...nameString(path), ...terms.flat()])];
+}
+
+/** `Method (path, 0, NotSerialized) { … }`. */
+export function method(path: string, ...terms: readonly Aml[]): Aml {
+  return [opcode.method, ...withLength([...nameString(path), 0, ...terms.flat()])];
+}
+
+/** `Notify (path, value)`. */
+export function notify(path: string, value: number): Aml {
+  return [opcode.notify, ...nameString(path), ...integer(value)];
 }
 
 /** `Package () { … }`. */

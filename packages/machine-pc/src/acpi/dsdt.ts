@@ -1,4 +1,4 @@
-import { interrupts, serialPorts } from "../layout.ts";
+import { generationIdentifier, interrupts, panicPort, serialPorts } from "../layout.ts";
 import {
   type Aml,
   device,
@@ -6,7 +6,9 @@ import {
   integer,
   ioPorts,
   irq,
+  method,
   name,
+  notify,
   packageOf,
   resourceTemplate,
   scope,
@@ -19,6 +21,16 @@ import {
  */
 const sleepType = { standby: 1, memory: 3, softOff: 5 } as const;
 
+/** What the DSDT describes. */
+export interface DefinedHardware {
+  readonly processorCount: number;
+  readonly serialCount: number;
+  /** There is a port at which a guest tells that it has panicked. */
+  readonly panicPort?: boolean;
+  /** There is a generation identifier. */
+  readonly generationIdentifier?: boolean;
+}
+
 /** Name of the device of a vCPU: C000, C001, … */
 function processorName(index: number): string {
   return `C${index.toString(16).toUpperCase().padStart(3, "0")}`;
@@ -28,7 +40,8 @@ function processorName(index: number): string {
  * Code of the DSDT: how to sleep and to switch off, the vCPUs, and the devices that a driver cannot find out for itself. There is no
  * PCI bus. The power button is part of the fixed hardware.
  */
-export function differentiatedDefinitions(processorCount: number, serialCount: number): Aml {
+export function differentiatedDefinitions(hardware: DefinedHardware): Aml {
+  const { processorCount, serialCount } = hardware;
   const legacy = (path: string, id: string, ...resources: readonly Aml[]): Aml =>
     device(path, name("_HID", eisaId(id)), name("_CRS", resourceTemplate(...resources)));
   const processors = Array.from({ length: processorCount }, (_, index) =>
@@ -58,6 +71,32 @@ export function differentiatedDefinitions(processorCount: number, serialCount: n
       legacy("RTC", "PNP0B00", ioPorts(0x70, 2), irq(interrupts.clock)),
       legacy("KBD", "PNP0303", ioPorts(0x60, 1), ioPorts(0x64, 1), irq(interrupts.keyboard)),
       ...serial,
+      ...(hardware.panicPort === true ? [panicDevice()] : []),
+      ...(hardware.generationIdentifier === true ? [generationDevice()] : []),
     ),
+    ...(hardware.generationIdentifier === true ? generationEvent() : []),
   ];
+}
+
+/** QEMU docs/specs/pvpanic.rst, "ISA interface". */
+function panicDevice(): Aml {
+  return device("PEVT", name("_HID", string("QEMU0001")), name("_CRS", resourceTemplate(ioPorts(panicPort, 1))));
+}
+
+/** The name of the device and what ADDR is are of Microsoft's specification, as is the notification (Virtual Machine Generation ID). */
+function generationDevice(): Aml {
+  return device(
+    "VGEN",
+    name("_HID", string("CPRG0001")),
+    name("_CID", string("VM_Gen_Counter")),
+    name("_DDN", string("VM_Gen_Counter")),
+    // The low and the high half of the address.
+    name("ADDR", packageOf(integer(generationIdentifier.address), integer(0))),
+  );
+}
+
+/** The handler of the event that tells of a change (ACPI 6.5 §5.6.4.1.1): _Exx is edge-triggered. */
+function generationEvent(): Aml {
+  const number = generationIdentifier.event.toString(16).toUpperCase().padStart(2, "0");
+  return scope("_GPE", method(`_E${number}`, notify("\\_SB.VGEN", 0x80)));
 }

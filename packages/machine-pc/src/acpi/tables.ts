@@ -1,5 +1,5 @@
 import { apicAddress, facsAddress, facsSize, firmwareArea, interrupts, powerPort, timerPin } from "../layout.ts";
-import { differentiatedDefinitions } from "./dsdt.ts";
+import { type DefinedHardware, differentiatedDefinitions } from "./dsdt.ts";
 
 const headerSize = 36;
 const oemId = "CPR";
@@ -29,9 +29,7 @@ const resetValue = 0x0e;
 const ioSpace = 1;
 
 /** What the tables describe. */
-export interface AcpiConfiguration {
-  readonly processorCount: number;
-  readonly serialCount: number;
+export interface AcpiConfiguration extends DefinedHardware {
   readonly ioapicId: number;
 }
 
@@ -197,8 +195,8 @@ function hardwareSignature(): Uint8Array {
 }
 
 /** ACPI 6.5 §5.2.11.1. Revision 2: integers have 64 bits. */
-function definitionTable({ processorCount, serialCount }: AcpiConfiguration): Uint8Array {
-  const code = differentiatedDefinitions(processorCount, serialCount);
+function definitionTable(hardware: DefinedHardware): Uint8Array {
+  const code = differentiatedDefinitions(hardware);
   const table = Table.described("DSDT", 2, headerSize + code.length);
   table.bytes.set(code, headerSize);
   return table.checksum(9).bytes;
