@@ -13,6 +13,13 @@ export const deviceErrors = defineErrors({
     message: ({ device, reason }) => `The saved state of device '${device}' is impossible: ${reason}`,
     hint: () => "Restore from another checkpoint.",
   }),
+  ERR_CPR_DISK_DIFFERS: defineError<{ device: string; path: string; differences: readonly string[] }>({
+    category: "checkpoint",
+    when: "A VM is loaded with a disk of another size or kind than it had when it was saved.",
+    message: ({ device, path, differences }) =>
+      `The disk '${path}' of device '${device}' is not the one that the VM was saved with: it ${differences.join(", ")}`,
+    hint: () => "Give the VM the disk that it had.",
+  }),
   ERR_CPR_PCI_ADDRESS: defineError<{ device: string; address: string }>({
     category: "usage",
     when: "The property `addr` of a PCI device is no address of a slot.",

@@ -12,6 +12,7 @@ import {
   PvpanicModel,
   ResetControlModel,
   Uart16550Model,
+  VirtioBlockPciModel,
   VmgenidModel,
 } from "./index.ts";
 
@@ -31,6 +32,7 @@ export default definePlugin({
     context.contribute(DeviceModel, PvpanicModel);
     context.contribute(DeviceModel, ResetControlModel);
     context.contribute(DeviceModel, Uart16550Model);
+    context.contribute(DeviceModel, VirtioBlockPciModel);
     context.contribute(DeviceModel, VmgenidModel);
   },
 });

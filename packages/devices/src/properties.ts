@@ -40,11 +40,17 @@ export class Properties {
     return value;
   }
 
-  /** A truth value; `fallback` if it was not given. */
+  /** A text, or undefined if none was given. */
+  optionalText(name: string): string | undefined {
+    return this.#context.properties[name] === undefined ? undefined : this.text(name);
+  }
+
+  /** A truth value, `on` or `off` if a user wrote it; `fallback` if it was not given. */
   flag(name: string, fallback: boolean): boolean {
-    const value = this.#context.properties[name] ?? fallback;
+    const given = this.#context.properties[name] ?? fallback;
+    const value = given === "on" ? true : given === "off" ? false : given;
     if (typeof value !== "boolean") {
-      throw this.#error(name, "true or false");
+      throw this.#error(name, "on or off");
     }
     return value;
   }
