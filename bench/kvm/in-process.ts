@@ -51,7 +51,7 @@ const configuration: VirtualMachineConfiguration = {
   backend: "kvm",
   machine: { machine: "pc", processorCount: processors, kernel: guest.kernel, serial: ["serial0"], noReboot: true },
   startStopped: true,
-  characterDevices: new Map([["serial0", { write: () => undefined }]]),
+  characterDevices: new Map([["serial0", { filename: "null", write: () => undefined }]]),
 };
 
 /** The machine on this thread, without anything that drives it. */

@@ -32,7 +32,10 @@ export function attachStreams(
   if (streams.monitor === "shared" && stdin.isTTY === true) {
     return attachTerminal(machine, monitor, console);
   }
-  stdin.on("data", (bytes: Buffer) => machine.input(console, bytes));
+  stdin.on("data", (bytes: Buffer) => {
+    stdin.pause();
+    void machine.input(console, bytes).then(() => stdin.resume());
+  });
   return () => stdin.destroy();
 }
 
@@ -40,7 +43,7 @@ function attachTerminal(machine: VirtualMachine, monitor: HumanMonitor, console:
   const { stdin, stdout } = process;
   let session: MonitorSession | undefined;
   const multiplexer = new ConsoleMultiplexer({
-    toConsole: (bytes) => machine.input(console, bytes),
+    toConsole: (bytes) => void machine.input(console, bytes),
     quit: () => void machine.quit(),
     show: (text) => stdout.write(text),
     focus: (side) => {

@@ -59,6 +59,39 @@ export const cliErrors = defineErrors({
     message: ({ lacking }) => `This host cannot ${lacking.join(", nor ")}`,
     hint: () => "What is missing, and what to do about it, is said above.",
   }),
+  ERR_CPR_CHARDEV: defineError<{ option: string; value: string; problem: string }>({
+    category: "usage",
+    when: "A character device is described in a way that makes none: `-chardev`, or the short form of `-serial`, `-monitor` or `-qmp`.",
+    message: ({ option, value, problem }) => `-${option} ${value}: ${problem}`,
+    hint: () =>
+      "There are: socket,id=ID,path=PATH,server=on,wait=off; socket,id=ID,host=HOST,port=PORT; stdio,id=ID; " +
+      "file,id=ID,path=PATH; pty,id=ID; null,id=ID.",
+  }),
+  ERR_CPR_CHARDEV_DUPLICATE: defineError<{ id: string }>({
+    category: "usage",
+    when: "Two character devices have the same id.",
+    message: ({ id }) => `Duplicate ID '${id}' for chardev`,
+    hint: () => "Serial ports that are not chardev:ID have the ids serial0, serial1 and so on.",
+  }),
+  ERR_CPR_CHARDEV_CONNECT: defineError<{ address: string; reason: string }>({
+    category: "input",
+    when: "Nobody listens at the socket that a character device is to connect to.",
+    message: ({ address, reason }) => `Failed to connect to '${address}': ${reason}`,
+    hint: () => "Start the program that listens there first, or let cpr listen: server=on,wait=off.",
+  }),
+  ERR_CPR_CHARDEV_LISTEN: defineError<{ address: string; reason: string }>({
+    category: "input",
+    when: "A character device cannot listen at its TCP port.",
+    message: ({ address, reason }) => `Failed to bind socket to ${address}: ${reason}`,
+    hint: () => "Choose an address of this host and a port that no other process has.",
+  }),
+  ERR_CPR_CHARDEV_TERMINAL: defineError<{ reason: string }>({
+    category: "host",
+    when: "A pseudoterminal for a character device cannot be made.",
+    message: ({ reason }) => `Failed to create a pseudoterminal: ${reason}`,
+    hint: () =>
+      "It needs /dev/ptmx, and the addon of @cpr/native-socket, which needs g++, make and python3 to be compiled.",
+  }),
   ERR_CPR_OUTPUT_FILE: defineError<{ path: string; reason: string }>({
     category: "input",
     when: "A file for the guest's output cannot be created.",

@@ -1,13 +1,18 @@
-import { type CharacterSink, parseMemoryObject, parseMemorySize, type VirtualMachineConfiguration } from "@cpr/core";
+import { parseMemoryObject, parseMemorySize, type VirtualMachineConfiguration } from "@cpr/core";
 import { addedDescriptors } from "./added-descriptors.ts";
-import { parseSerial, type SerialTarget } from "./character-sinks.ts";
+import {
+  type CharacterBackendOptions,
+  parseChardev,
+  parseSerial,
+  type SerialOptions,
+} from "./character-backends/backend-options.ts";
 import { cliErrors } from "./cli-errors.ts";
 import { type MonitorDevice, parseMonitorDevice } from "./monitor-device.ts";
 import type { RunOptions } from "./run-options.ts";
 
 /** How the process's own standard input and output are used. */
 export interface StandardStreams {
-  /** The serial port that is connected to standard output, if any. */
+  /** The character device that is connected to standard output, if any. */
   readonly console: string | undefined;
   /** `line`: the monitor has them for itself; `shared`: Ctrl-a c switches; `none`: no monitor. */
   readonly monitor: "line" | "shared" | "none";
@@ -25,35 +30,41 @@ export interface MonitorSocket {
 
 /** What a command line means. */
 export interface RunPlan {
-  readonly configuration: VirtualMachineConfiguration;
+  readonly configuration: Omit<VirtualMachineConfiguration, "characterDevices">;
+  /** The character devices by id; those of serial ports are among them. */
+  readonly characterDevices: ReadonlyMap<string, CharacterBackendOptions>;
   readonly streams: StandardStreams;
   readonly sockets: readonly MonitorSocket[];
 }
 
 /**
- * Turns options into what a VM is made from. Nothing of the host is touched, but for what `openSink` does.
+ * Turns options into what a VM is made from. Nothing of the host is touched.
  *
- * @param openSink opens what takes the output of a serial port.
  * @throws {CprError} ERR_CPR_OPTION_VALUE and the errors of memory objects
  */
-export function planRun(options: RunOptions, openSink: (target: SerialTarget) => CharacterSink): RunPlan {
+export function planRun(options: RunOptions): RunPlan {
   refuseInstructionCounting(options.icount);
   const monitor = options.monitor === undefined ? undefined : parseMonitorDevice("monitor", options.monitor);
   const qmp = options.qmp.map((text) => parseMonitorDevice("qmp", text));
   const onStreams = [monitor, ...qmp].filter((device) => device?.kind === "stdio").length;
+  const characterDevices = parseChardevs(options.chardev);
+  const streamsTaken = onStreams > 0 || [...characterDevices.values()].some(({ kind }) => kind === "stdio");
   const given = options.serial.map(parseSerial);
-  const serial: SerialTarget[] =
-    given.length > 0 ? given : [onStreams > 0 ? { kind: "null" } : { kind: "stdio", withMonitor: true }];
-  if (serial.filter(({ kind }) => kind === "stdio").length + onStreams > 1) {
+  const serial = (given.length > 0 ? given : [defaultSerial(streamsTaken)]).map((target, index) => {
+    if (target.kind === "chardev") return target.id;
+    const id = `serial${index}`;
+    addCharacterDevice(characterDevices, id, target);
+    return id;
+  });
+  const consoles = [...characterDevices].filter(([, { kind }]) => kind === "stdio");
+  if (consoles.length + onStreams > 1) {
     throw cliErrors.ERR_CPR_OPTION_VALUE({
-      option: onStreams > 1 ? "qmp" : "serial",
+      option: onStreams > 1 ? "qmp" : given.length > 0 ? "serial" : "chardev",
       value: "stdio",
-      expected: "standard input and output only once; the monitor or another serial port has them already",
+      expected: "standard input and output only once; the monitor or another character device has them already",
     });
   }
-  const characterDevices = new Map(serial.map((target, index) => [`serial${index}`, openSink(target)]));
-  const consoleIndex = serial.findIndex(({ kind }) => kind === "stdio");
-  const shared = serial.some((target) => target.kind === "stdio" && target.withMonitor);
+  const shared = consoles.some(([, target]) => target.kind === "stdio" && target.withMonitor);
   const { type, properties } = parseMachine(options.machine);
   return {
     configuration: {
@@ -70,17 +81,17 @@ export function planRun(options: RunOptions, openSink: (target: SerialTarget) =>
         ...(options.kernel === undefined ? {} : { kernel: options.kernel }),
         ...(options.initrd === undefined ? {} : { initrd: options.initrd }),
         ...(options.append === undefined ? {} : { commandLine: options.append }),
-        serial: [...characterDevices.keys()],
+        serial,
         noReboot: !options.reboot,
       },
       ...(options.incoming === undefined ? {} : { incoming: options.incoming }),
       migration: { properties: options.global.map(parseGlobal), modes: options.migrateModeEnable },
       descriptors: addedDescriptors(options.addFd),
       startStopped: options.stopped === true,
-      characterDevices,
     },
+    characterDevices,
     streams: {
-      console: consoleIndex < 0 ? undefined : `serial${consoleIndex}`,
+      console: consoles[0]?.[0],
       monitor: monitor?.kind === "stdio" ? "line" : shared && monitor === undefined ? "shared" : "none",
       qmp: qmp.some(({ kind }) => kind === "stdio"),
     },
@@ -89,6 +100,30 @@ export function planRun(options: RunOptions, openSink: (target: SerialTarget) =>
       ...(monitor === undefined ? [] : socketOf("lines", monitor)),
     ],
   };
+}
+
+function parseChardevs(texts: readonly string[]): Map<string, CharacterBackendOptions> {
+  const devices = new Map<string, CharacterBackendOptions>();
+  for (const text of texts) {
+    const { id, options } = parseChardev(text);
+    addCharacterDevice(devices, id, options);
+  }
+  return devices;
+}
+
+/** @throws {CprError} if there are two of one id */
+function addCharacterDevice(
+  devices: Map<string, CharacterBackendOptions>,
+  id: string,
+  options: CharacterBackendOptions,
+): void {
+  if (devices.has(id)) throw cliErrors.ERR_CPR_CHARDEV_DUPLICATE({ id });
+  devices.set(id, options);
+}
+
+/** The first serial port, where none is named: on the terminal with the monitor, if nothing else is there. */
+function defaultSerial(streamsTaken: boolean): SerialOptions {
+  return streamsTaken ? { kind: "null" } : { kind: "stdio", withMonitor: true };
 }
 
 function socketOf(protocol: MonitorSocket["protocol"], device: MonitorDevice): readonly MonitorSocket[] {

@@ -124,14 +124,18 @@ function numberOf(option: string, value: string, pattern: RegExp, expected: stri
 function checkRunOptions(words: readonly string[]): void {
   const command = createRunCommand().exitOverride();
   const options = command.parse(acceptSingleDash(command, words), { from: "user" }).opts<RunOptions>();
-  const { streams, sockets } = planRun(options, () => ({ write: () => undefined }));
+  const { streams, sockets, characterDevices } = planRun(options);
   const refused: readonly (readonly [boolean, string, string])[] = [
     [options.incoming !== undefined, "-incoming", "whether it waits for a checkpoint is decided when it is started"],
     [options.stopped === true, "-S", "nobody would let it run when the host is up"],
     [options.addFd.length > 0, "-add-fd", "its process is started without further descriptors"],
     [streams.monitor === "line", "-monitor stdio", "its process has no terminal; use unix:PATH,server=on,wait=off"],
     [streams.qmp, "-qmp stdio", "its process has no terminal; a QMP socket is made for it anyway"],
-    [sockets.some(({ wait }) => wait), "a socket with wait=on", "it would wait for a client when the host is up"],
+    [
+      [...sockets, ...characterDevices.values()].some((each) => "wait" in each && each.wait),
+      "a socket with wait=on",
+      "it would wait for a client when the host is up",
+    ],
   ];
   for (const [isGiven, option, reason] of refused) {
     if (isGiven) {

@@ -13,6 +13,7 @@ export interface RunOptions {
   readonly kernel?: string;
   readonly initrd?: string;
   readonly append?: string;
+  readonly chardev: readonly string[];
   readonly serial: readonly string[];
   readonly monitor?: string;
   readonly qmp: readonly string[];
@@ -54,8 +55,16 @@ export function createRunCommand(): Command {
     .option("--initrd <file>", "initial RAM disk")
     .option("--append <text>", "the kernel's command line")
     .option(
+      "--chardev <type,id=ID[,key=value]>",
+      "the host's end of a character device: socket with path (or host, port), server and wait; stdio; file with path; pty; " +
+        "null; may be repeated",
+      collect,
+      [],
+    )
+    .option(
       "--serial <device>",
-      "where a serial port goes: stdio, mon:stdio, file:PATH, null; the first is COM1, the second COM2",
+      "where a serial port goes: stdio, mon:stdio, pty, file:PATH, unix:PATH,server=on,wait=off, tcp:HOST:PORT, chardev:ID, " +
+        "null; the first is COM1, the second COM2",
       collect,
       [],
     )

@@ -1,14 +1,14 @@
 import { constants } from "node:os";
 import type { Worker } from "node:worker_threads";
 import { createVirtualMachine, Kernel, MonitorCommand, type VirtualMachine } from "@cpr/core";
-import { openSink } from "./character-sinks.ts";
+import { CharacterBackends } from "./character-backends/character-backends.ts";
 import { planRun } from "./configuration.ts";
 import { installedPlugins } from "./installed-plugins.ts";
 import type { RunOptions } from "./run-options.ts";
 
 /** `cpr run`. Fulfilled with the exit status when the VM has ended. */
 export async function run(options: RunOptions, thread?: Worker): Promise<number> {
-  const { configuration, streams, sockets: wanted } = planRun(options, openSink);
+  const { configuration, characterDevices: ends, streams, sockets: wanted } = planRun(options);
   await using kernel = new Kernel(installedPlugins(options.plugin));
   let monitor: ReturnType<typeof loadMonitor> | undefined;
   // Not needed by most, and the start should be short.
@@ -16,20 +16,25 @@ export async function run(options: RunOptions, thread?: Worker): Promise<number>
     wanted.length === 0 ? undefined : await (await import("./monitor-sockets.ts")).MonitorSockets.open(wanted);
   using removal = new DisposableStack();
   removal.defer(() => sockets?.close());
+  const characterBackends = await CharacterBackends.open(ends);
+  removal.defer(() => characterBackends.release());
   let machine: VirtualMachine | undefined;
   const quit = (signal: NodeJS.Signals): void => {
     if (machine === undefined) {
       sockets?.close();
+      characterBackends.release();
       process.exit(128 + constants.signals[signal]);
     }
     void machine.quit("host-signal");
   };
   process.on("SIGTERM", quit).on("SIGINT", quit).on("SIGHUP", quit);
   await sockets?.wait();
+  await characterBackends.wait();
   // A checkpoint that is named at the start is loaded when programs can see how that goes, and give it up.
   const { incoming } = configuration;
   const uri = incoming === "defer" ? undefined : incoming;
-  const waiting = uri === undefined ? configuration : { ...configuration, incoming: "defer" };
+  const { devices: characterDevices } = characterBackends;
+  const waiting = { ...configuration, ...(uri === undefined ? {} : { incoming: "defer" }), characterDevices };
   machine = await createVirtualMachine(kernel, waiting, {
     ...(thread === undefined ? {} : { thread }),
     meanwhile: () => {

@@ -8,7 +8,7 @@ import { createRunCommand, type RunOptions } from "../src/run-options.ts";
 function plan(...words: readonly string[]) {
   const command = createRunCommand();
   const options = command.parse(acceptSingleDash(command, words), { from: "user" }).opts<RunOptions>();
-  return planRun(options, () => ({ write: () => undefined })).configuration;
+  return planRun(options).configuration;
 }
 
 describe("cpr run", () => {

@@ -2,10 +2,24 @@ import type { DescriptorRegistry } from "./descriptor-registry.ts";
 import type { MachineOptions } from "./machine.ts";
 import type { MemoryObjectOptions } from "./memory-provider.ts";
 
-/** The host's end of a character device, on the main thread: where the guest's output goes. */
-export interface CharacterSink {
-  /** Takes output in order. The buffer is the receiver's to keep. */
-  write(bytes: Uint8Array): void;
+/** A character device as its host's end sees it. */
+export interface CharacterDeviceGuest {
+  /** Sends input to the guest; fulfilled when there is room for more. */
+  input(bytes: Uint8Array): Promise<void>;
+  /** Somebody is at the host's end now, or not any more; until this is called, it is so as {@link CharacterBackend.opened} says. */
+  setOpened(opened: boolean): void;
+}
+
+/** The host's end of a character device, on the main thread: where the guest's output goes, and its input comes from. */
+export interface CharacterBackend {
+  /** What it is, in QEMU's words: `stdio`, `unix:/run/vm.sock,server=on`. It may change with who is there. */
+  readonly filename: string;
+  /** Somebody is there from the start. True if undefined. */
+  readonly opened?: boolean;
+  /** Takes output in order. The buffer is the receiver's to keep. If it gives a promise, this is fulfilled when there is room for more. */
+  write(bytes: Uint8Array): Promise<void> | undefined;
+  /** Called once, when there is a machine; input that came before has waited. */
+  connect?(guest: CharacterDeviceGuest): void;
   /** Called when the VM has ended and all output was written. */
   close?(): Promise<void>;
 }
@@ -49,5 +63,5 @@ export interface VirtualMachineConfiguration {
   /** Descriptors that the VM is given from the start, e.g. by `-add-fd`. */
   readonly descriptors?: DescriptorRegistry;
   /** Character devices by id; the ids in `machine.serial` are among them. */
-  readonly characterDevices: ReadonlyMap<string, CharacterSink>;
+  readonly characterDevices: ReadonlyMap<string, CharacterBackend>;
 }

@@ -176,8 +176,12 @@ export interface VirtualMachine {
   powerDown(): Promise<void>;
   /** `system_wakeup`. */
   wakeUp(): Promise<void>;
-  /** Sends input to a character device, e.g. keys to the console. */
-  input(characterDevice: string, bytes: Uint8Array): void;
+  /**
+   * Sends input to a character device, e.g. keys to the console; fulfilled when there is room for more.
+   *
+   * @throws {CprError} ERR_CPR_CHARACTER_DEVICE
+   */
+  input(characterDevice: string, bytes: Uint8Array): Promise<void>;
   /**
    * `migrate`. Fulfilled when the migration has started; {@link migrationDone} follows its end. Everything that can
    * be refused is refused before the VM is stopped.
@@ -205,6 +209,8 @@ export interface VirtualMachine {
   queryMemory(): readonly { id: string; size: number; share: boolean; prealloc: boolean; location: string }[];
   /** The disks. */
   queryBlock(): Promise<readonly (BlockDeviceDescription & { readonly actualSize: number | undefined })[]>;
+  /** The character devices: what is at the host's end in QEMU's words, and whether the guest listens. */
+  queryCharacterDevices(): readonly { readonly id: string; readonly filename: string; readonly listening: boolean }[];
   /** Statistics of the machine thread. */
   queryExecution(): Promise<{
     readonly backend: string;

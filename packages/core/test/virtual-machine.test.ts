@@ -213,7 +213,7 @@ describe("a VM", () => {
 
   it("refuses input for a character device that it does not have", async () => {
     const { machine } = await fakeVirtualMachine();
-    expect(() => machine.input("nowhere", new Uint8Array(1))).toThrow("Character device 'nowhere' not found");
+    await expect(machine.input("nowhere", new Uint8Array(1))).rejects.toThrow("Character device 'nowhere' not found");
     await machine.quit();
   });
 

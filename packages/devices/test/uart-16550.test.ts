@@ -93,6 +93,22 @@ describe("uart-16550", () => {
     expect(read(0)).toBe(0x62);
   });
 
+  it("shows a full transmitter while the other end does not keep up, and interrupts when it does again", () => {
+    write(1, 0x02);
+    expect(read(2) & 0x0f).toBe(0x02);
+    write(0, 0x61);
+    context.characterDevice("serial0").setWritable(false);
+    write(0, 0x62);
+    expect(read(5) & 0x60).toBe(0);
+    expect(read(2) & 0x0f).toBe(0x01);
+    expect(asserted()).toBe(false);
+    context.characterDevice("serial0").setWritable(true);
+    expect(asserted()).toBe(true);
+    expect(read(5) & 0x60).toBe(0x60);
+    expect(read(2) & 0x0f).toBe(0x02);
+    expect(context.characterDevice("serial0").text).toBe("ab");
+  });
+
   it("loops back bytes and modem lines, and overruns when nobody reads", () => {
     write(4, 0x10 | 0x0a);
     expect(read(6) & 0xf0).toBe(0x90);
@@ -133,7 +149,7 @@ describe("uart-16550", () => {
   it("names the property that is wrong", () => {
     for (const [wrong, name] of [
       [{ ...properties, port: -1 }, "port"],
-      [{ ...properties, irq: "4" }, "irq"],
+      [{ ...properties, irq: "four" }, "irq"],
       [{ port: base, irq: 4 }, "characterDevice"],
     ] as const) {
       const create = () => new Uart16550Model().create(new FakeDeviceContext({ id: "com7", properties: wrong }));

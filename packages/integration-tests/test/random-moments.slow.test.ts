@@ -133,6 +133,9 @@ describe("checkpoints at random moments, from the first instruction of the boot 
       const plugins = discoverPlugins({ application: join(cprCommand, "../../package.json") });
       await using kernel = new Kernel(plugins);
       let text = "";
+      const record = (bytes: Uint8Array): undefined => {
+        text += Buffer.from(bytes).toString("latin1");
+      };
       let control: MachineControl | undefined;
       const configuration: VirtualMachineConfiguration = {
         name: "random-moments",
@@ -148,7 +151,7 @@ describe("checkpoints at random moments, from the first instruction of the boot 
           serial: ["serial0"],
           noReboot: true,
         },
-        characterDevices: new Map([["serial0", { write: (bytes) => (text += Buffer.from(bytes).toString("latin1")) }]]),
+        characterDevices: new Map([["serial0", { filename: "text", write: record }]]),
       };
       const machine = await createVirtualMachine(kernel, configuration, {
         startMachine: (onEvent) => {

@@ -98,13 +98,13 @@ export const monitorErrors = defineErrors({
   }),
   ERR_CPR_MONITOR_LISTEN: defineError<{ path: string; reason: string }>({
     category: "input",
-    when: "A monitor's socket cannot be made.",
+    when: "The Unix socket of a monitor or a character device cannot be made.",
     message: ({ path, reason }) => `Failed to bind socket to ${path}: ${reason}`,
     hint: () => "Check that the folder exists and can be written, and that nothing but a socket has this name.",
   }),
   ERR_CPR_MONITOR_SOCKET_BUSY: defineError<{ path: string }>({
     category: "busy",
-    when: "Another process listens at a monitor's socket.",
+    when: "Another process listens at the Unix socket of a monitor or a character device.",
     message: ({ path }) => `Failed to bind socket to ${path}: Address already in use`,
     hint: () => "Give each VM a socket of its own, or quit the other VM.",
   }),

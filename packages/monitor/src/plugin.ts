@@ -10,6 +10,7 @@ import {
 import { HelpCommand, InfoCommand, QueryCommandsCommand } from "./commands/help.ts";
 import {
   QueryBlockCommand,
+  QueryCharacterDevicesCommand,
   QueryExecutionCommand,
   QueryMemoryCommand,
   QueryNameCommand,
@@ -64,6 +65,7 @@ export default definePlugin({
       MigrateSetParameterCommand,
       MigrateSetParametersCommand,
       QmpCapabilitiesCommand,
+      QueryCharacterDevicesCommand,
       QueryCommandsCommand,
       QueryBlockCommand,
       QueryDescriptorSetsCommand,

@@ -7,5 +7,5 @@ const mman = dirname(createRequire(import.meta.url).resolve("@cpr/native-mman/pa
 const { buildAddon } = await import(pathToFileURL(join(mman, "scripts", "build-addon.mjs")).href);
 buildAddon(
   fileURLToPath(new URL("..", import.meta.url)),
-  "Descriptors cannot be received over QMP, and vsock: URIs will be refused.",
+  "Descriptors cannot be received over QMP, and vsock: URIs and pseudoterminals will be refused.",
 );

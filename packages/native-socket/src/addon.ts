@@ -17,6 +17,9 @@ interface Addon {
   duplicate(descriptor: number): number;
   receive(descriptor: number, view: Uint8Array, received: number[]): number;
   send(descriptor: number, view: Uint8Array, descriptors: readonly number[]): number;
+  openTerminal(): number;
+  terminalNumber(descriptor: number): number;
+  hungUp(descriptor: number): number;
   beginWatching(ready: (id: number, events: number) => void): void;
   watch(operation: number, descriptor: number, events: number, id: number): number;
   keepAlive(on: boolean): void;

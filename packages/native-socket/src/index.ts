@@ -1,5 +1,6 @@
 /**
- * Sockets that pass open descriptors, and vsock, which Node does not offer: streams of Node over an N-API addon.
+ * Sockets that pass open descriptors, and vsock, which Node does not offer: streams of Node over an N-API addon; and
+ * pseudoterminals.
  *
  * @example
  * ```ts
@@ -16,3 +17,4 @@ export { isAvailable, type SocketAddress } from "./addon.ts";
 export { DescriptorServer } from "./descriptor-server.ts";
 export { DescriptorSocket, duplicate, takeDescriptors } from "./descriptor-socket.ts";
 export { nativeSocketErrors } from "./errors.ts";
+export { PseudoTerminal } from "./pseudo-terminal.ts";

@@ -1,12 +1,16 @@
-// System calls on sockets that Node does not offer: descriptors that travel with bytes (unix(7) SCM_RIGHTS), AF_VSOCK, and a thread that
-// waits until descriptors are ready. No policy here: each function is one system call, takes what the caller decided, and returns 0 or
+// System calls on sockets that Node does not offer: descriptors that travel with bytes (unix(7) SCM_RIGHTS), AF_VSOCK, pseudoterminals, and
+// a thread that waits until descriptors are ready. No policy here: each function is one system call, takes what the caller decided, and returns 0 or
 // more, or the negated errno as the kernel itself does. The TypeScript side turns that into errors.
 
 #include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <termios.h>
 #include <unistd.h>
 
 // NOTE: needs sys/socket.h before it.
@@ -177,6 +181,45 @@ Napi::Value send(const Napi::CallbackInfo& info) {
   return result(info, sendmsg(intOf(info, 0), &message, MSG_NOSIGNAL));
 }
 
+// openTerminal(): the side of a new pseudoterminal (pty(7)) that is no terminal, which does not block and is closed on exec; the other
+// side is unlocked, raw (termios(3) cfmakeraw), and was open once, so that it counts as hung up
+Napi::Value openTerminal(const Napi::CallbackInfo& info) {
+  const int descriptor = posix_openpt(O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+  if (descriptor < 0) return result(info, -1);
+  termios mode = {};
+  int unlock = 0;
+  int other = -1;
+  // SAFETY: the structures live until the calls return, and have the types that these ioctls take.
+  if (ioctl(descriptor, TIOCSPTLCK, &unlock) == 0 && tcgetattr(descriptor, &mode) == 0) {
+    cfmakeraw(&mode);
+    if (tcsetattr(descriptor, TCSANOW, &mode) == 0) other = ioctl(descriptor, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+  }
+  if (other < 0) {
+    const int error = errno;
+    close(descriptor);
+    errno = error;
+    return result(info, -1);
+  }
+  close(other);
+  return result(info, descriptor);
+}
+
+// terminalNumber(descriptor): TIOCGPTN, the number N of /dev/pts/N
+Napi::Value terminalNumber(const Napi::CallbackInfo& info) {
+  int number = 0;
+  // SAFETY: the number lives until the call returns.
+  if (ioctl(intOf(info, 0), TIOCGPTN, &number) < 0) return result(info, -1);
+  return result(info, number);
+}
+
+// hungUp(descriptor): 1 if nobody has the other side open (poll(2) POLLHUP), or 0
+Napi::Value hungUp(const Napi::CallbackInfo& info) {
+  pollfd entry = {intOf(info, 0), 0, 0};
+  // SAFETY: there is one entry.
+  if (poll(&entry, 1, 0) < 0) return result(info, -1);
+  return result(info, (entry.revents & POLLHUP) != 0 ? 1 : 0);
+}
+
 // A thread that waits until one of the watched descriptors is ready, and tells JavaScript which.
 class Watcher {
  public:
@@ -287,6 +330,9 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("duplicate", Napi::Function::New(env, duplicate));
   exports.Set("receive", Napi::Function::New(env, receive));
   exports.Set("send", Napi::Function::New(env, send));
+  exports.Set("openTerminal", Napi::Function::New(env, openTerminal));
+  exports.Set("terminalNumber", Napi::Function::New(env, terminalNumber));
+  exports.Set("hungUp", Napi::Function::New(env, hungUp));
   exports.Set("beginWatching", Napi::Function::New(env, beginWatching));
   exports.Set("watch", Napi::Function::New(env, watch));
   exports.Set("keepAlive", Napi::Function::New(env, keepAlive));

@@ -93,7 +93,7 @@ export class Ticker implements Device {
 
   onInput(): void {
     while (!this.paused && this.receivedCount < 4) {
-      const byte = this.#input.read();
+      const [byte] = this.#input.read(1);
       if (byte === undefined) {
         return;
       }

@@ -121,10 +121,17 @@ export const machineErrors = defineErrors({
     when: "A command for a VM that has ended.",
     message: () => "The VM has ended",
   }),
-  ERR_CPR_CHARACTER_DEVICE: defineError<{ id: string }>({
-    category: "input",
-    when: "Input for a character device that the machine does not have.",
+  ERR_CPR_CHARACTER_DEVICE: defineError<{ id: string; known: readonly string[] }>({
+    category: "usage",
+    when: "A device is to have, or input is for, a character device that there is not.",
     message: ({ id }) => `Character device '${id}' not found`,
+    hint: ({ known }) => `There are: ${known.join(", ") || "none"}. -chardev TYPE,id=ID makes one.`,
+  }),
+  ERR_CPR_CHARACTER_DEVICE_BUSY: defineError<{ id: string }>({
+    category: "usage",
+    when: "Two devices of the machine are to have the same character device.",
+    message: ({ id }) => `Character device '${id}' is in use`,
+    hint: () => "Give each device a character device of its own.",
   }),
   ERR_CPR_MACHINE_THREAD: defineError<{ reason: string }>({
     category: "internal",

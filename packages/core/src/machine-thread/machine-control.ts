@@ -11,9 +11,17 @@ import type { GuestTime } from "./guest-time.ts";
 /** What a machine is built from, on whatever thread. */
 export interface MachineBlueprint {
   readonly options: MachineOptions;
+  readonly characterDevices: readonly CharacterDeviceDescription[];
   /** What `RamAllocation.handle` gave. */
   readonly ram: unknown;
   readonly regions: readonly RamRegion[];
+}
+
+/** A character device that a device of the machine can have. */
+export interface CharacterDeviceDescription {
+  readonly id: string;
+  /** Somebody is at the host's end from the start. */
+  readonly opened: boolean;
 }
 
 /** A device of the machine as the control plane sees it. */
@@ -60,6 +68,8 @@ export interface ExecutionStatistics {
 /** What a machine tells the control plane, in the order of time. */
 export type MachineEvent =
   | { readonly kind: "output"; readonly characterDevice: string; readonly bytes: Uint8Array }
+  /** The guest listens to a character device, or does not any more. */
+  | { readonly kind: "listening"; readonly characterDevice: string; readonly listening: boolean }
   /**
    * A device asks for something. Unless it is `wakeup`, the vCPUs do not go on by themselves; the request is told
    * again by every `start` until `reset` or `acknowledge`.
@@ -113,7 +123,12 @@ export interface MachineControl {
   /** Tells the devices that the guest may go on a second time from the state in which it is. Only while paused. */
   branch(): Promise<void>;
   powerDown(): Promise<void>;
+  /** Gives input to a character device; fulfilled when there is room for more. */
   input(characterDevice: string, bytes: Uint8Array): Promise<void>;
+  /** Output that was told is not held any more by this side. */
+  outputTaken(characterDevice: string, length: number): Promise<void>;
+  /** Somebody is at the host's end of a character device now, or not any more. */
+  setOpened(characterDevice: string, opened: boolean): Promise<void>;
   statistics(): Promise<ExecutionStatistics>;
   /** Ends the machine. May be called at any time, and twice. */
   close(): Promise<void>;

@@ -20,6 +20,7 @@ import { CharacterChannel } from "./character-channel.ts";
 import { advanceState, elapsedTime, type GuestTime } from "./guest-time.ts";
 import { MachineClock } from "./machine-clock.ts";
 import type {
+  CharacterDeviceDescription,
   DeviceDescription,
   ExecutionStatistics,
   MachineBlueprint,
@@ -72,6 +73,8 @@ export class MachineHost implements MachineControl {
   readonly #clock = new MachineClock();
   readonly #timers = new TimerQueue(this.#clock);
   readonly #characterChannels = new Map<string, CharacterChannel>();
+  /** The character devices that a device has. */
+  readonly #usedCharacterDevices = new Set<string>();
   #built: BuiltMachine | undefined;
   #started = false;
   #request: HaltingRequest | undefined;
@@ -82,7 +85,8 @@ export class MachineHost implements MachineControl {
     this.#onEvent = onEvent;
   }
 
-  async build({ options, ram, regions }: MachineBlueprint): Promise<MachineDescription> {
+  async build({ options, characterDevices, ram, regions }: MachineBlueprint): Promise<MachineDescription> {
+    for (const description of characterDevices) this.#addCharacterDevice(description);
     const [backend, machineModel, deviceModels] = await Promise.all([
       this.#kernel.get(Backend, options.backend),
       this.#kernel.get(MachineModel, options.machine),
@@ -120,7 +124,7 @@ export class MachineHost implements MachineControl {
         bus,
         clock: this.#clock,
         timers: this.#timers,
-        characterDevice: (id) => this.#characterDevice(id),
+        characterDevice: (id) => this.#useCharacterDevice(id),
         blockDevice: (id, user) => opened.take(id, user),
         deviceModel: (name) => {
           const model = deviceModels.find((each) => each.name === name);
@@ -261,12 +265,19 @@ export class MachineHost implements MachineControl {
   }
 
   async input(characterDevice: string, bytes: Uint8Array): Promise<void> {
-    const channel = this.#characterChannels.get(characterDevice);
-    if (channel === undefined) {
-      throw machineErrors.ERR_CPR_CHARACTER_DEVICE({ id: characterDevice });
-    }
-    channel.push(bytes);
+    const room = this.#channel(characterDevice).push(bytes);
     this.#machine.execution.kick();
+    await room;
+  }
+
+  async outputTaken(characterDevice: string, length: number): Promise<void> {
+    this.#channel(characterDevice).outputTaken(length);
+    this.#built?.execution.kick();
+  }
+
+  async setOpened(characterDevice: string, opened: boolean): Promise<void> {
+    this.#channel(characterDevice).setOpened(opened);
+    this.#built?.execution.kick();
   }
 
   async statistics(): Promise<ExecutionStatistics> {
@@ -377,12 +388,30 @@ export class MachineHost implements MachineControl {
     });
   }
 
-  #characterDevice(id: string): CharacterChannel {
-    let channel = this.#characterChannels.get(id);
+  #addCharacterDevice({ id, opened }: CharacterDeviceDescription): void {
+    const channel = new CharacterChannel({
+      opened,
+      send: (bytes) => this.#onEvent({ kind: "output", characterDevice: id, bytes }),
+      listening: (listening) => this.#onEvent({ kind: "listening", characterDevice: id, listening }),
+    });
+    this.#characterChannels.set(id, channel);
+  }
+
+  #channel(id: string): CharacterChannel {
+    const channel = this.#characterChannels.get(id);
     if (channel === undefined) {
-      channel = new CharacterChannel((bytes) => this.#onEvent({ kind: "output", characterDevice: id, bytes }));
-      this.#characterChannels.set(id, channel);
+      throw machineErrors.ERR_CPR_CHARACTER_DEVICE({ id, known: [...this.#characterChannels.keys()] });
     }
+    return channel;
+  }
+
+  /** Gives a character device to a device. */
+  #useCharacterDevice(id: string): CharacterChannel {
+    const channel = this.#channel(id);
+    if (this.#usedCharacterDevices.has(id)) {
+      throw machineErrors.ERR_CPR_CHARACTER_DEVICE_BUSY({ id });
+    }
+    this.#usedCharacterDevices.add(id);
     return channel;
   }
 

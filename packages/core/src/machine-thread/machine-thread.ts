@@ -104,6 +104,14 @@ export class MachineThread implements MachineControl {
     return this.#call("input", characterDevice, bytes) as Promise<void>;
   }
 
+  outputTaken(characterDevice: string, length: number): Promise<void> {
+    return this.#call("outputTaken", characterDevice, length) as Promise<void>;
+  }
+
+  setOpened(characterDevice: string, opened: boolean): Promise<void> {
+    return this.#call("setOpened", characterDevice, opened) as Promise<void>;
+  }
+
   statistics(): Promise<ExecutionStatistics> {
     return this.#call("statistics") as Promise<ExecutionStatistics>;
   }

@@ -48,7 +48,13 @@ export async function assembleVirtualMachine(
   await machineModel.check(options, object.size);
   const ram = await GuestRam.open(kernel, backend, [object], { waiting: incoming !== undefined });
   opened.defer(() => ram.discard());
-  const building = control.build({ options, ram: ram.allocation.handle, regions: ram.regions });
+  const { characterDevices } = configuration;
+  const building = control.build({
+    options,
+    characterDevices: [...characterDevices].map(([id, { opened = true }]) => ({ id, opened })),
+    ram: ram.allocation.handle,
+    regions: ram.regions,
+  });
   meanwhile?.();
   void loadAhead(kernel, incoming !== undefined, ram.pageFunctions);
   const [{ devices, blockDevices }, blockers] = await Promise.all([building, kernel.all(MigrationBlocker)]);
@@ -69,9 +75,10 @@ export async function assembleVirtualMachine(
     blockDevices,
     descriptors: configuration.descriptors ?? new DescriptorRegistry(),
     blockers,
-    characterDevices: configuration.characterDevices,
+    characterDevices,
   });
   started.onEvent = (event) => machine.receive(event);
+  for (const event of started.early.splice(0)) machine.receive(event);
   if (configuration.migration !== undefined) {
     machine.settings.configure(configuration.migration);
   }

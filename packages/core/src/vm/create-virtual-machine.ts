@@ -23,7 +23,9 @@ export interface VirtualMachineEnvironment {
 /** A machine that nobody listens to yet. */
 export interface StartedMachine {
   readonly control: MachineControl;
-  /** Where its events go; they are dropped at first. */
+  /** What it has told so far. */
+  readonly early: MachineEvent[];
+  /** Where its events go; they are kept at first. */
   onEvent: (event: MachineEvent) => void;
 }
 
@@ -65,7 +67,8 @@ function startMachine(
       onEvent,
       environment.thread,
     );
-  const machine: StartedMachine = { control, onEvent: () => undefined };
+  const early: MachineEvent[] = [];
+  const machine: StartedMachine = { control, early, onEvent: (event) => early.push(event) };
   return machine;
 }
 

@@ -30,7 +30,8 @@ import type {
   VirtualMachineEnd,
   VirtualMachineEvent,
 } from "../virtual-machine.ts";
-import type { CharacterSink } from "../virtual-machine-configuration.ts";
+import type { CharacterBackend } from "../virtual-machine-configuration.ts";
+import { CharacterConnection } from "./character-connection.ts";
 import { Exclusive } from "./exclusive.ts";
 import type { GuestRam } from "./guest-ram.ts";
 import { Migrations } from "./migrations.ts";
@@ -59,7 +60,7 @@ export interface VirtualMachineParts {
   readonly descriptors: DescriptorRegistry;
   /** What plugins say may keep the VM from being saved. */
   readonly blockers: readonly MigrationBlocker[];
-  readonly characterDevices: ReadonlyMap<string, CharacterSink>;
+  readonly characterDevices: ReadonlyMap<string, CharacterBackend>;
 }
 
 /**
@@ -86,6 +87,7 @@ export class HostedVirtualMachine implements VirtualMachine, MigrationSubject {
   readonly #listeners: ((event: VirtualMachineEvent) => void)[] = [];
   readonly #resolveEnded: (end: VirtualMachineEnd) => void;
   readonly #migrations: Migrations;
+  readonly #characterConnections: ReadonlyMap<string, CharacterConnection>;
   #runState: RunState;
   /** The guest was suspended when the VM was stopped. */
   #wasSuspended = false;
@@ -109,6 +111,9 @@ export class HostedVirtualMachine implements VirtualMachine, MigrationSubject {
     this.descriptors = parts.descriptors;
     this.blockers = parts.blockers;
     this.#runState = parts.incoming ? "inmigrate" : "prelaunch";
+    this.#characterConnections = new Map(
+      [...parts.characterDevices].map(([id, backend]) => [id, new CharacterConnection(id, backend, parts.control)]),
+    );
     this.settings = new StoredSettings({
       modes: parts.kernel.keys(MigrationMode),
       active: () => this.#migrations.active,
@@ -198,12 +203,13 @@ export class HostedVirtualMachine implements VirtualMachine, MigrationSubject {
     });
   }
 
-  input(characterDevice: string, bytes: Uint8Array): void {
-    if (!this.#parts.characterDevices.has(characterDevice)) {
-      throw machineErrors.ERR_CPR_CHARACTER_DEVICE({ id: characterDevice });
+  async input(characterDevice: string, bytes: Uint8Array): Promise<void> {
+    const connection = this.#characterConnections.get(characterDevice);
+    if (connection === undefined) {
+      const known = [...this.#characterConnections.keys()];
+      throw machineErrors.ERR_CPR_CHARACTER_DEVICE({ id: characterDevice, known });
     }
-    // Input for a VM that ends meanwhile is lost, as keys pressed at a machine that is being switched off are.
-    this.control.input(characterDevice, bytes).catch(() => undefined);
+    await connection.input(bytes);
   }
 
   async migrate(uri: string, options: OutgoingOptions = {}): Promise<void> {
@@ -262,6 +268,10 @@ export class HostedVirtualMachine implements VirtualMachine, MigrationSubject {
     );
   }
 
+  queryCharacterDevices(): ReturnType<VirtualMachine["queryCharacterDevices"]> {
+    return [...this.#characterConnections.values()].map(({ id, filename, listening }) => ({ id, filename, listening }));
+  }
+
   async queryExecution(): ReturnType<VirtualMachine["queryExecution"]> {
     const { instructions } = await this.control.statistics();
     return { backend: this.#parts.backend, processors: this.processor.count, instructions };
@@ -276,7 +286,10 @@ export class HostedVirtualMachine implements VirtualMachine, MigrationSubject {
   receive(event: MachineEvent): void {
     switch (event.kind) {
       case "output":
-        this.#parts.characterDevices.get(event.characterDevice)?.write(event.bytes);
+        this.#characterConnections.get(event.characterDevice)?.output(event.bytes);
+        break;
+      case "listening":
+        this.#characterConnections.get(event.characterDevice)?.setListening(event.listening);
         break;
       case "request":
         this.#later(() => this.#fulfil(event.request));
@@ -492,8 +505,8 @@ export class HostedVirtualMachine implements VirtualMachine, MigrationSubject {
     await Promise.race([this.#migrations.done, delay(5000, undefined, { ref: false })]);
     await this.control.close().catch(() => undefined);
     await (this.#runState === "inmigrate" ? this.ram.discard() : this.ram.close()).catch(() => undefined);
-    for (const sink of this.#parts.characterDevices.values()) {
-      await sink.close?.();
+    for (const connection of this.#characterConnections.values()) {
+      await connection.close();
     }
     this.#resolveEnded(end);
   }

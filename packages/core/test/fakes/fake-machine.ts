@@ -1,6 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import {
   type BlockDeviceOptions,
+  type CharacterBackend,
   createVirtualMachine,
   Kernel,
   MachineHost,
@@ -80,7 +81,7 @@ export async function fakeVirtualMachine(options: FakeOptions = {}): Promise<Fak
         ...(options.disks === undefined ? {} : { blockDevices: options.disks.map(fakeDisk) }),
         ...(options.commandLine === undefined ? {} : { commandLine: options.commandLine }),
       },
-      characterDevices: new Map([["serial0", { write: (bytes: Uint8Array) => void pieces.push(bytes) }]]),
+      characterDevices: new Map([["serial0", recorder(pieces)]]),
       ...(options.incoming === undefined ? {} : { incoming: options.incoming }),
       ...options.configuration,
     },
@@ -91,6 +92,17 @@ export async function fakeVirtualMachine(options: FakeOptions = {}): Promise<Fak
   );
   machine.on((event) => events.push(event));
   return { machine, events, output: () => Buffer.concat(pieces).toString() };
+}
+
+/** The host's end of a character device that keeps what the guest writes. */
+export function recorder(pieces: Uint8Array[]): CharacterBackend {
+  return {
+    filename: "recorder",
+    write: (bytes) => {
+      pieces.push(bytes);
+      return undefined;
+    },
+  };
 }
 
 /** Waits until something holds. */
@@ -110,4 +122,4 @@ export async function instructions(machine: VirtualMachine): Promise<number> {
 }
 
 export const type = (machine: VirtualMachine, text: string): void =>
-  machine.input("serial0", new TextEncoder().encode(text));
+  void machine.input("serial0", new TextEncoder().encode(text));

@@ -199,12 +199,12 @@ class EchoDevice implements Device {
     this.#disk = properties["disk"] === undefined ? undefined : context.blockDevice(String(properties["disk"]));
     const terminal = context.characterDevice("serial0");
     if (properties["branches"] !== undefined) {
-      this.branched = () => terminal.write("!".charCodeAt(0));
+      this.branched = () => terminal.write(Uint8Array.of("!".charCodeAt(0)));
     }
     terminal.onInput = () => {
-      for (let byte = terminal.read(); byte !== undefined; byte = terminal.read()) {
+      for (const byte of terminal.read(terminal.waiting)) {
         this.#take(byte);
-        terminal.write(byte);
+        terminal.write(Uint8Array.of(byte));
       }
     };
   }

@@ -16,7 +16,7 @@ class DebugPort implements Device {
     const host: CharacterDevice = context.characterDevice(properties.text("characterDevice"));
     context.bus.ports.claim(`${context.id}/console`, properties.integer("consolePort", 0xffff, ports.console), 1, {
       read: () => ports.console,
-      write: (_offset, _size, value) => host.write(value & 0xff),
+      write: (_offset, _size, value) => host.write(Uint8Array.of(value)),
     });
     context.bus.ports.claim(`${context.id}/exit`, properties.integer("exitPort", 0xfffc, ports.exit), 4, {
       read: () => 0,

@@ -34,7 +34,8 @@ const connected = modemStatus.clearToSend | modemStatus.dataSetReady | modemStat
 /**
  * A 16550A UART (National Semiconductor PC16550D data sheet) between I/O ports and a character device.
  *
- * Sending takes no time: the transmitter is always empty, and the interrupt for it comes back with every byte written.
+ * Sending takes no time: the transmitter is empty again at once, and the interrupt for it comes back with every byte
+ * written; but while the other end of the character device does not keep up, the transmitter shows as full.
  * Receiving takes bytes from the character device as fast as the guest reads them, so none is ever lost to an overrun.
  */
 class Uart16550 implements Device {
@@ -76,6 +77,7 @@ class Uart16550 implements Device {
       this.#updateLine();
     });
     this.#host.onInput = () => this.#fill();
+    this.#host.onWritable = () => this.#updateLine();
     context.bus.ports.claim(context.id, port, 8, {
       read: (offset, size) => {
         let value = 0;
@@ -139,8 +141,7 @@ class Uart16550 implements Device {
         return this.#modemControl;
       case register.lineStatus: {
         const status =
-          lineStatus.holdingRegisterEmpty |
-          lineStatus.transmitterEmpty |
+          (this.#transmitterEmpty() ? lineStatus.holdingRegisterEmpty | lineStatus.transmitterEmpty : 0) |
           this.#lineErrors |
           (this.#received.length > 0 ? lineStatus.dataReady : 0);
         if (this.#lineErrors !== 0) {
@@ -228,7 +229,7 @@ class Uart16550 implements Device {
     if ((this.#modemControl & modemControl.loopback) !== 0) {
       this.#accept(value);
     } else {
-      this.#host.write(value);
+      this.#host.write(Uint8Array.of(value));
     }
     // The byte has left already, so the holding register has become empty once more: the line falls and rises.
     if (this.#transmitterInterrupt) {
@@ -254,14 +255,9 @@ class Uart16550 implements Device {
       return;
     }
     const depth = this.#fifosEnabled() ? fifoDepth : 1;
-    let changed = false;
-    while (this.#received.length < depth) {
-      const byte = this.#host.read();
-      if (byte === undefined) break;
-      this.#received.push(byte);
-      changed = true;
-    }
-    if (changed) {
+    const bytes = this.#host.read(depth - this.#received.length);
+    if (bytes.length > 0) {
+      this.#received.push(...bytes);
       this.#characterTimeout = false;
       this.#armTimeout();
       this.#updateLine();
@@ -296,6 +292,10 @@ class Uart16550 implements Device {
     // A divisor of 0 divides by 65536.
     const bitTime = (1e9 * (this.#divisor || 0x1_0000)) / baseBitRate;
     this.#timeout.arm(this.#clock.now() + Math.ceil(4 * characterBits * bitTime));
+  }
+
+  #transmitterEmpty(): boolean {
+    return this.#host.writable || (this.#modemControl & modemControl.loopback) !== 0;
   }
 
   #fifosEnabled(): boolean {
@@ -335,7 +335,8 @@ class Uart16550 implements Device {
         return interruptIdentification.characterTimeout;
       }
     }
-    if ((enabled & interruptEnable.transmitterEmpty) !== 0 && this.#transmitterInterrupt) {
+    const sends = (enabled & interruptEnable.transmitterEmpty) !== 0 && this.#transmitterInterrupt;
+    if (sends && this.#transmitterEmpty()) {
       return interruptIdentification.transmitterEmpty;
     }
     if ((enabled & interruptEnable.modemStatus) !== 0 && (this.#modemStatus & modemStatus.changes) !== 0) {

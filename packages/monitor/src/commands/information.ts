@@ -133,6 +133,33 @@ export const QueryBlockCommand = defineCommand({
       .join("\n"),
 });
 
+/** What `query-chardev` answers: QEMU's ChardevInfo. */
+interface CharacterDeviceInformation {
+  readonly label: string;
+  readonly filename: string;
+  readonly "frontend-open": boolean;
+}
+
+/** `query-chardev` / `info chardev` */
+export const QueryCharacterDevicesCommand = defineCommand({
+  name: "query-chardev",
+  words: "info chardev",
+  summary: "show the character devices",
+  arguments: [],
+  execute: async ({ machine }) =>
+    machine.queryCharacterDevices().map(
+      ({ id, filename, listening }): CharacterDeviceInformation => ({
+        label: id,
+        filename,
+        "frontend-open": listening,
+      }),
+    ),
+  print: (result) =>
+    (result as readonly CharacterDeviceInformation[])
+      .map(({ label, filename }) => `${label}: filename=${filename}`)
+      .join("\n"),
+});
+
 /** What `query-cpus-fast` answers: QEMU's CpuInfoFast. */
 interface Processor {
   readonly "cpu-index": number;

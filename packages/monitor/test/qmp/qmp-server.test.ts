@@ -91,7 +91,7 @@ describe("QMP", () => {
         cpr: { code: "ERR_CPR_NOT_SUSPENDED", category: "refused", details: { runState: "running" } },
       },
     });
-    machine.failure = machineErrors.ERR_CPR_CHARACTER_DEVICE({ id: "serial9" });
+    machine.failure = machineErrors.ERR_CPR_CHARACTER_DEVICE({ id: "serial9", known: [] });
     expect(await one.refusal('{"execute":"stop"}')).toMatch(/^DeviceNotFound: /);
   });
 

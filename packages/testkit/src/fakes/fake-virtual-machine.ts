@@ -91,7 +91,7 @@ export class FakeVirtualMachine implements VirtualMachine {
     this.#note("wakeUp");
   }
 
-  input(characterDevice: string, bytes: Uint8Array): void {
+  async input(characterDevice: string, bytes: Uint8Array): Promise<void> {
     this.#note("input", characterDevice, bytes);
   }
 
@@ -165,6 +165,13 @@ export class FakeVirtualMachine implements VirtualMachine {
         ...{ id: "disk0", driver: "raw", path: "/srv/disk.raw", readOnly: false, discard: "unmap", locking: true },
         ...{ cache: { direct: false, noFlush: false }, size: 1 << 30, actualSize: 1 << 20, user: "virtio0" },
       },
+    ];
+  }
+
+  queryCharacterDevices(): ReturnType<VirtualMachine["queryCharacterDevices"]> {
+    return [
+      { id: "serial0", filename: "stdio", listening: true },
+      { id: "agent", filename: "disconnected:unix:/run/agent.sock,server=on", listening: false },
     ];
   }
 
