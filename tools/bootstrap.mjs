@@ -31,6 +31,7 @@ const tasks = {
   "test:quick": ["tools/test.ts", "--quick"],
   check: ["tools/check.ts"],
   format: ["node_modules/@biomejs/biome/bin/biome", "check", "--write", "."],
+  image: ["tools/debian-image.ts"],
   bench: ["bench/run.ts"],
   differential: ["--conditions=source", "tools/differential.ts"],
   lab: ["tools/lab/lab.ts"],

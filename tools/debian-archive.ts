@@ -70,6 +70,39 @@ export const withBackports = (text: string): string =>
 const asSourceLists = (text: string): string =>
   text.replace(/^Types:\s*deb\b(?!-).*$/gm, "Types: deb-src").replace(/^deb\s/gm, "deb-src ");
 
+/** The parts of package sources, in deb822 or one-line style, that have binary packages of a release, its updates included. */
+export const sourcesOfRelease = (text: string, release: string): string =>
+  text
+    .split(/\n(?:[^\S\n]*\n)+/)
+    .flatMap((paragraph) => (/^Types:/m.test(paragraph) ? [`${paragraph.trim()}\n\n`] : `${paragraph}\n`.split(/^/m)))
+    .filter((each) =>
+      each.startsWith("deb ")
+        ? new RegExp(`^deb\\s+(?:\\[.*?\\]\\s+)?\\S+\\s+${release}(?:-\\S+|/\\S*)?\\s`).test(each)
+        : /^Types:.*\bdeb\b(?!-)/m.test(each) && new RegExp(`^Suites:.*\\b${release}\\b`, "m").test(each),
+    )
+    .join("");
+
+/**
+ * Writes the system's package sources that have its own release into `folder`, and what the system's apt is told of how to fetch:
+ * for programs that make a system of their own.
+ *
+ * @returns the paths of the sources, and that of the configuration
+ */
+export async function writeReleaseSources(folder: string): Promise<{ sources: string[]; configuration: string }> {
+  const release = await releaseName();
+  const sources: string[] = [];
+  for (const { name, text } of await systemSources()) {
+    const own = sourcesOfRelease(text, release);
+    if (own === "") continue;
+    sources.push(join(folder, name));
+    await writeFile(join(folder, name), own);
+  }
+  const configuration = join(folder, "apt.conf");
+  const { stdout } = await run("apt-config", ["dump", "Acquire"]);
+  await writeFile(configuration, `${stdout}APT::Sandbox::User "root";\n`);
+  return { sources, configuration };
+}
+
 /** Which package lists {@link privateLists} is to fetch. */
 interface PrivateLists {
   readonly backports: boolean;
@@ -242,7 +275,8 @@ async function areInstalled(names: readonly string[]): Promise<boolean> {
   }
 }
 
-async function releaseName(): Promise<string> {
+/** The name of the system's Debian release, e.g. `bookworm`: what all packages are of that come from its sources. */
+export async function releaseName(): Promise<string> {
   const name = /^VERSION_CODENAME=(\w+)$/m.exec(await readFile("/etc/os-release", "utf8"))?.[1];
   if (name === undefined) throw new Error("/etc/os-release does not tell the release's name");
   return name;

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { withBackports } from "../debian-archive.ts";
+import { sourcesOfRelease, withBackports } from "../debian-archive.ts";
 import { busyboxInitramfs, countingInit, firstLine, parseTick } from "../guest-assets.ts";
 import { initramfs } from "../initramfs.ts";
 
@@ -76,4 +76,24 @@ test("backports come from the mirrors and keys that are configured, in either st
       "deb [signed-by=/k.gpg] http://mirror/debian bookworm-backports main\n",
   );
   expect(withBackports("Suites: bookworm-security\n")).toBe("Suites: bookworm-security\n");
+});
+
+test("of package sources those are kept that have binary packages of the release", () => {
+  const wanted =
+    "Types: deb\nURIs: http://mirror.example/debian\nSuites: bookworm bookworm-updates\nComponents: main\n";
+  const security = wanted.replace("bookworm bookworm-updates", "bookworm-security");
+  const other = wanted.replace("bookworm bookworm-updates", "nodistro");
+  const source = wanted.replace("Types: deb", "Types: deb-src");
+  expect(sourcesOfRelease([wanted, other, source, security].join("\n"), "bookworm")).toBe(`${wanted}\n${security}\n`);
+
+  const line =
+    "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://mirror.example/debian bookworm main\n";
+  const lines = [
+    "# a comment\n",
+    line,
+    "deb http://mirror.example/debian sid main\n",
+    line.replace("deb ", "deb-src "),
+  ];
+  expect(sourcesOfRelease(lines.join(""), "bookworm")).toBe(line);
+  expect(sourcesOfRelease(line.replace("bookworm", "bookworm-updates"), "bookworm")).toContain("bookworm-updates");
 });
