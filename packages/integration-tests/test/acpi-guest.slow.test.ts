@@ -28,6 +28,17 @@ while :; do
 done
 `;
 
+/** Waits for the power button, whose driver is a module, and switches the machine off then. */
+const listeningInit = `#!/bin/busybox sh
+export PATH=/bin
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+insmod /button.ko && echo "listening"
+until grep -q "^ *[1-9]" /sys/firmware/acpi/interrupts/ff_pwr_btn; do sleep 1; done
+echo "pressed"
+poweroff -f
+`;
+
 interface Turn {
   readonly round: number;
   readonly uptime: number;
@@ -38,12 +49,17 @@ const parse = (line: string, word: string): Turn | undefined => {
   return match === null ? undefined : { round: Number(match[1]), uptime: Number(match[2]) };
 };
 
-/** Boots Debian's kernel to {@link sleepingInit}. */
-async function boot(processors: number) {
-  const { kernel, busybox } = await guestAssets();
+/** Boots Debian's kernel to a script. */
+async function boot(init: string, processors = 1) {
+  const { kernel, busybox, modules } = await guestAssets();
   const machine = scratchMachine(kernel, { size: "256M" });
+  const button = {
+    path: "button.ko",
+    kind: "file",
+    data: readFileSync(join(modules, "kernel/drivers/acpi/button.ko")),
+  } as const;
   const initramfs = join(machine.state, "..", "initramfs.cpio");
-  writeFileSync(initramfs, busyboxInitramfs(readFileSync(busybox), sleepingInit));
+  writeFileSync(initramfs, busyboxInitramfs(readFileSync(busybox), init, [button]));
   const options = machine.options([
     ...["-accel", "interp", "-smp", `${processors}`, "-initrd", initramfs],
     ...["-append", "console=ttyS0 cryptomgr.notests panic=-1"],
@@ -80,7 +96,7 @@ describe("Debian's kernel, suspended to RAM", () => {
     "wakes with %i vCPUs, in the same process and in a new one",
     { timeout: 600_000 },
     async (processors) => {
-      const { machine, options, process } = await boot(processors);
+      const { machine, options, process } = await boot(sleepingInit, processors);
       const lines = new FileLines(machine.console);
       expect(await lines.until((line) => /^kinds of sleep: (.*)/.exec(line)?.[1], 180)).toContain("[deep]");
       const before = await lines.until((line) => parse(line, "sleep"), 120);
@@ -116,4 +132,15 @@ describe("Debian's kernel, suspended to RAM", () => {
       expect(text).not.toMatch(/WARNING:|BUG:|Call Trace|Oops|soft lockup|no sleep/);
     },
   );
+});
+
+describe("Debian's kernel and the power button", () => {
+  it("is told of it, and switches off", { timeout: 300_000 }, async () => {
+    const { machine, process } = await boot(listeningInit);
+    const lines = new FileLines(machine.console);
+    await lines.until((line) => (line === "listening" ? true : undefined), 180);
+    expect(await process.command("system_powerdown")).toBe("");
+    await lines.until((line) => (line === "pressed" ? true : undefined), 60);
+    expect((await process.ended).status).toBe(0);
+  });
 });
