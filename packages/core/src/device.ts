@@ -4,6 +4,7 @@ import type { CharacterDevice } from "./character-device.ts";
 import type { Timers, VirtualClock } from "./clock.ts";
 import type { GuestMemory } from "./guest-memory.ts";
 import type { InterruptLine } from "./interrupt.ts";
+import type { NetworkLink } from "./network-backend.ts";
 import { extensionPoint } from "./plugin.ts";
 import type { StateSchema } from "./state/schema.ts";
 
@@ -90,6 +91,12 @@ export interface DeviceContext {
    * @throws {CprError} ERR_CPR_BLOCK_DEVICE if there is no such disk, or another device has it.
    */
   blockDevice(id: string): BlockDevice;
+  /**
+   * The network with that id, for this device alone.
+   *
+   * @throws {CprError} ERR_CPR_NETWORK_NOT_FOUND or ERR_CPR_NETWORK_IN_USE
+   */
+  network(id: string): NetworkLink;
   /** Properties that the board or the user gave, e.g. `{ port: 0x3f8, irq: 4 }`. */
   readonly properties: Readonly<Record<string, unknown>>;
 }

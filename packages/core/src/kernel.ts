@@ -1,5 +1,6 @@
 import { type DependencyContainer, Lifecycle, container as rootContainer } from "./di.ts";
 import { blockErrors } from "./errors/block-errors.ts";
+import { networkErrors } from "./errors/network-errors.ts";
 import { pluginErrors } from "./errors/plugin-errors.ts";
 import type { Constructor, ExtensionPoint, ExtensionPointName, Plugin } from "./plugin.ts";
 import { pluginApi } from "./plugin.ts";
@@ -14,6 +15,7 @@ export const extensionPointNames = [
   "migration-blocker",
   "device-model",
   "block-driver",
+  "network-backend",
   "machine",
   "monitor-command",
   "host-check",
@@ -230,6 +232,8 @@ function missing(point: ExtensionPointName, name: string, known: readonly string
       return pluginErrors.ERR_CPR_NO_DEVICE_MODEL({ name, known });
     case "block-driver":
       return blockErrors.ERR_CPR_NO_BLOCK_DRIVER({ name, known });
+    case "network-backend":
+      return networkErrors.ERR_CPR_NO_NETWORK_BACKEND({ name, known });
     case "memory-provider":
       return pluginErrors.ERR_CPR_NO_MEMORY_PROVIDER({ name, known });
     case "monitor-command":

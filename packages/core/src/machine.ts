@@ -5,6 +5,7 @@ import type { CharacterDevice } from "./character-device.ts";
 import type { Timers, VirtualClock } from "./clock.ts";
 import type { Device, DeviceModel, MachineRequest } from "./device.ts";
 import type { GuestMemory } from "./guest-memory.ts";
+import type { NetworkLink, NetworkOptions } from "./network-backend.ts";
 import { extensionPoint } from "./plugin.ts";
 import type { SleepDepth } from "./sleep-control.ts";
 
@@ -41,6 +42,8 @@ export interface MachineOptions {
   readonly devices?: readonly DeviceOptions[];
   /** `-blockdev` and `-drive`: the disks that devices may have. */
   readonly blockDevices?: readonly BlockDeviceOptions[];
+  /** `-netdev`, in the order of the command line. */
+  readonly networks?: readonly NetworkOptions[];
   /** `-no-reboot`: a guest's reset ends the VM. */
   readonly noReboot?: boolean;
   /** RAM is taken over from a checkpoint, so nothing is loaded into it. */
@@ -66,6 +69,8 @@ export interface MachineContext {
    * @throws {CprError} ERR_CPR_BLOCK_DEVICE if there is no such disk, or another device has it.
    */
   blockDevice(id: string, user: string): BlockDevice;
+  /** The network with that id, for the device of that id alone. @throws {CprError} if there is none, or another device has it. */
+  network(id: string, device: string): NetworkLink;
   /** The device model of that name. @throws {CprError} if no plugin provides it. */
   deviceModel(name: string): DeviceModel;
   request(request: MachineRequest): void;

@@ -20,6 +20,7 @@ export type ExtensionPointName =
   | "migration-blocker"
   | "device-model"
   | "block-driver"
+  | "network-backend"
   | "machine"
   | "monitor-command"
   | "host-check";

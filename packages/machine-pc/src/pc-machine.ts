@@ -241,6 +241,7 @@ class PcMachine implements Machine {
       request: (request) => this.#context.request(request),
       characterDevice: (name) => this.#context.characterDevice(name),
       blockDevice: (name) => this.#context.blockDevice(name, id),
+      network: (name) => this.#context.network(name, id),
     });
   }
 

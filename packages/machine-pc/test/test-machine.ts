@@ -27,7 +27,7 @@ import {
   TimerQueue,
 } from "@cpr/core";
 import devices from "@cpr/devices/plugin";
-import { FakeBlockDevice, ManualClock, RecordingCharacterDevice } from "@cpr/testkit/fakes";
+import { FakeBlockDevice, ManualClock, RecordingCharacterDevice, RecordingNetworkLink } from "@cpr/testkit/fakes";
 import { onTestFinished } from "vitest";
 import { PcMachineModel } from "../src/index.ts";
 
@@ -172,6 +172,7 @@ export async function buildMachine(setup: TestMachineSetup = {}): Promise<TestMa
   const memory = new GuestMemory(new Uint8Array(ramSize), layOutRam(ramSize));
   const requests: MachineRequest[] = [];
   const characterDevices = new Map<string, RecordingCharacterDevice>();
+  const networks = new Map<string, RecordingNetworkLink>();
   const known = [...models, ...contributedModels()];
   const context: MachineContext = {
     options: { ...defaultOptions, ...setup.options },
@@ -201,6 +202,11 @@ export async function buildMachine(setup: TestMachineSetup = {}): Promise<TestMa
       return device;
     },
     blockDevice: (id) => new FakeBlockDevice({ id }),
+    network: (id) => {
+      const link = networks.get(id) ?? new RecordingNetworkLink();
+      networks.set(id, link);
+      return link;
+    },
     deviceModel: (name) => {
       const model = known.find((each) => each.name === name);
       if (model === undefined) throw new Error(`no device model '${name}'`);

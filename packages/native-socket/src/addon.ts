@@ -2,8 +2,11 @@ import { createRequire } from "node:module";
 import { getSystemErrorMessage, getSystemErrorName } from "node:util";
 import { nativeSocketErrors } from "./errors.ts";
 
-/** Where a socket is: a path, or a CID and a port. */
-export type SocketAddress = readonly [path: string] | readonly [cid: number, port: number];
+/** Where a socket is: a path, an IP address and a port, or a CID and a port. */
+export type SocketAddress =
+  | readonly [path: string]
+  | readonly [ip: string, port: number]
+  | readonly [cid: number, port: number];
 
 /** The functions of the addon: see native-socket.cc. Each that gives a number gives 0 or more, or a negated errno. */
 interface Addon {
@@ -15,6 +18,16 @@ interface Addon {
   shutdown(descriptor: number): number;
   errorOf(descriptor: number): number;
   duplicate(descriptor: number): number;
+  socketPair(): readonly [number, number];
+  sendAtOnce(descriptor: number): number;
+  read(descriptor: number, view: Uint8Array): number;
+  write(descriptor: number, parts: readonly Uint8Array[]): number;
+  doNotBlock(descriptor: number): number;
+  attachTap(name: string, flags: number): number;
+  tapFlags(descriptor: number): number;
+  setTapHeader(descriptor: number, bytes: number): number;
+  setTapOffload(descriptor: number, flags: number): number;
+  keepTap(descriptor: number): number;
   receive(descriptor: number, view: Uint8Array, received: number[]): number;
   send(descriptor: number, view: Uint8Array, descriptors: readonly number[]): number;
   openTerminal(): number;

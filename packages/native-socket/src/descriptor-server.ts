@@ -1,6 +1,7 @@
 import { closeSync, unlinkSync } from "node:fs";
 import { addon, checked, mustWait, type SocketAddress } from "./addon.ts";
-import { DescriptorSocket, makeSocket } from "./descriptor-socket.ts";
+import { DescriptorSocket } from "./descriptor-socket.ts";
+import { makeSocket } from "./make-socket.ts";
 import { Watch } from "./watch.ts";
 
 const backlog = 511;
@@ -10,13 +11,13 @@ export class DescriptorServer {
   readonly #address: SocketAddress;
   readonly #descriptor: number;
   readonly #watch: Watch;
-  readonly #connected: (socket: DescriptorSocket) => void;
+  readonly #accepted: (descriptor: number) => void;
   #open = true;
 
-  private constructor(address: SocketAddress, descriptor: number, connected: (socket: DescriptorSocket) => void) {
+  private constructor(address: SocketAddress, descriptor: number, accepted: (descriptor: number) => void) {
     this.#address = address;
     this.#descriptor = descriptor;
-    this.#connected = connected;
+    this.#accepted = accepted;
     this.#watch = new Watch(descriptor);
     this.#watch.whenReadable(() => this.#accept());
   }
@@ -27,11 +28,16 @@ export class DescriptorServer {
    * @throws {Error} with `code`
    */
   static listen(address: SocketAddress, connected: (socket: DescriptorSocket) => void): DescriptorServer {
+    return DescriptorServer.accept(address, (accepted) => connected(new DescriptorSocket(accepted, true)));
+  }
+
+  /** The same for who wants no stream: descriptors of sockets that do not block. */
+  static accept(address: SocketAddress, accepted: (descriptor: number) => void): DescriptorServer {
     const descriptor = makeSocket(address);
     try {
       checked("bind", addon().bind(descriptor, ...address));
       checked("listen", addon().listen(descriptor, backlog));
-      return new DescriptorServer(address, descriptor, connected);
+      return new DescriptorServer(address, descriptor, accepted);
     } catch (error) {
       closeSync(descriptor);
       throw error;
@@ -46,8 +52,8 @@ export class DescriptorServer {
     this.#open = false;
     this.#watch.close();
     closeSync(this.#descriptor);
-    const [path] = this.#address;
-    if (typeof path === "string") {
+    const [path, port] = this.#address;
+    if (typeof path === "string" && port === undefined) {
       try {
         unlinkSync(path);
       } catch {
@@ -60,7 +66,7 @@ export class DescriptorServer {
     while (this.#open) {
       const result = addon().accept(this.#descriptor);
       if (result >= 0) {
-        this.#connected(new DescriptorSocket(result, true));
+        this.#accepted(result);
       } else if (mustWait(result)) {
         this.#watch.whenReadable(() => this.#accept());
         return;

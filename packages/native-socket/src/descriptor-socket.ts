@@ -1,17 +1,11 @@
 import { closeSync } from "node:fs";
 import { Duplex } from "node:stream";
 import { addon, checked, mustWait, type SocketAddress, systemError } from "./addon.ts";
+import { connectSocket } from "./make-socket.ts";
 import { Watch } from "./watch.ts";
 
 /** How many bytes are read at once. */
 const chunkSize = 64 * 1024;
-
-// sys/socket.h
-const AF_UNIX = 1;
-const AF_VSOCK = 40;
-
-// errno.h
-const EINPROGRESS = -115;
 
 const unread = new WeakMap<Uint8Array, number[]>();
 
@@ -47,29 +41,7 @@ export class DescriptorSocket extends Duplex {
    * @throws {Error} with `code`
    */
   static async connect(address: SocketAddress, signal?: AbortSignal): Promise<DescriptorSocket> {
-    const descriptor = makeSocket(address);
-    const result = addon().connect(descriptor, ...address);
-    if (result < 0 && result !== EINPROGRESS) {
-      closeSync(descriptor);
-      throw systemError("connect", result);
-    }
-    const socket = new DescriptorSocket(descriptor, false);
-    if (result === EINPROGRESS) {
-      const { promise, resolve, reject } = Promise.withResolvers<void>();
-      const onAbort = (): void => reject(signal?.reason);
-      signal?.addEventListener("abort", onAbort, { once: true });
-      socket.#watch.whenWritable(resolve);
-      try {
-        await promise;
-        checked("connect", addon().errorOf(descriptor));
-      } catch (error) {
-        socket.destroy();
-        throw error;
-      } finally {
-        signal?.removeEventListener("abort", onAbort);
-      }
-    }
-    return socket;
+    return new DescriptorSocket(await connectSocket(address, signal), false);
   }
 
   /** Writes bytes, at least one, with descriptors, which stay the caller's; fulfilled when they were handed on. */
@@ -133,11 +105,6 @@ export class DescriptorSocket extends Duplex {
 
 // errno.h
 const ENOTCONN = -107;
-
-/** A stream socket of the family that an address is of. */
-export function makeSocket(address: SocketAddress): number {
-  return checked("socket", addon().socket(address.length === 1 ? AF_UNIX : AF_VSOCK));
-}
 
 /** Another descriptor of the same open file, closed on exec. @throws {Error} with `code` */
 export function duplicate(descriptor: number): number {

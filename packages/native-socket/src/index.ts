@@ -17,4 +17,6 @@ export { isAvailable, type SocketAddress } from "./addon.ts";
 export { DescriptorServer } from "./descriptor-server.ts";
 export { DescriptorSocket, duplicate, takeDescriptors } from "./descriptor-socket.ts";
 export { nativeSocketErrors } from "./errors.ts";
+export { PolledDescriptor } from "./polled-descriptor.ts";
 export { PseudoTerminal } from "./pseudo-terminal.ts";
+export { attachTap, doNotBlock, keepTap, setTapHeader, setTapOffload, tapFlags } from "./tap.ts";

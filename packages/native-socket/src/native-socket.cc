@@ -1,23 +1,31 @@
-// System calls on sockets that Node does not offer: descriptors that travel with bytes (unix(7) SCM_RIGHTS), AF_VSOCK, pseudoterminals, and
-// a thread that waits until descriptors are ready. No policy here: each function is one system call, takes what the caller decided, and returns 0 or
+// System calls on sockets and taps that Node does not offer: descriptors that travel with bytes (unix(7) SCM_RIGHTS), AF_VSOCK,
+// pseudoterminals, network interfaces whose other end is a descriptor, reads and writes without streams around them, and a thread that
+// waits until descriptors are ready. No policy here: each function is one system call, takes what the caller decided, and returns 0 or
 // more, or the negated errno as the kernel itself does. The TypeScript side turns that into errors.
 
+#include <arpa/inet.h>
 #include <fcntl.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <termios.h>
 #include <unistd.h>
 
-// NOTE: needs sys/socket.h before it.
+// NOTE: these need sys/socket.h before them.
+#include <linux/if_tun.h>
 #include <linux/vm_sockets.h>
 
 #include <array>
 #include <cerrno>
+#include <climits>
 #include <cstdint>
 #include <cstring>
 #include <string>
@@ -45,19 +53,35 @@ iovec bytesOf(const Napi::Value& value) {
   return {view.Data(), view.ByteLength()};
 }
 
-// An address of either family, from a path or from a CID and a port.
+// An address of any family: from a path, from an IP address and a port, or from a CID and a port.
 struct Address {
   union {
     sockaddr any;
     sockaddr_un local;
     sockaddr_vm machine;
+    sockaddr_in internet4;
+    sockaddr_in6 internet6;
   };
   socklen_t length;
 };
 
 Address addressOf(const Napi::CallbackInfo& info) {
   Address address = {};
-  if (info[1].IsString()) {
+  if (info[1].IsString() && info[2].IsNumber()) {
+    const std::string host = info[1].As<Napi::String>().Utf8Value();
+    const auto port = htons(static_cast<std::uint16_t>(info[2].As<Napi::Number>().Uint32Value()));
+    if (inet_pton(AF_INET, host.c_str(), &address.internet4.sin_addr) == 1) {
+      address.internet4.sin_family = AF_INET;
+      address.internet4.sin_port = port;
+      address.length = sizeof(address.internet4);
+    } else if (inet_pton(AF_INET6, host.c_str(), &address.internet6.sin6_addr) == 1) {
+      address.internet6.sin6_family = AF_INET6;
+      address.internet6.sin6_port = port;
+      address.length = sizeof(address.internet6);
+    } else {
+      throw Napi::RangeError::New(info.Env(), "not an IP address");
+    }
+  } else if (info[1].IsString()) {
     const std::string path = info[1].As<Napi::String>().Utf8Value();
     if (path.empty() || path.size() >= sizeof(address.local.sun_path)) {
       throw Napi::RangeError::New(info.Env(), "the path of a socket has 1 to 107 bytes");
@@ -80,14 +104,32 @@ Napi::Value makeSocket(const Napi::CallbackInfo& info) {
   return result(info, socket(intOf(info, 0), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
 }
 
-// bind(descriptor, path) or bind(descriptor, cid, port): bind(2)
+// socketPair(): socketpair(2), two stream sockets that do not block, as an array
+Napi::Value socketPair(const Napi::CallbackInfo& info) {
+  std::array<int, 2> ends = {-1, -1};
+  // SAFETY: the kernel writes two ints.
+  const int outcome = socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends.data());
+  auto pair = Napi::Array::New(info.Env(), 2);
+  pair.Set(0U, Napi::Number::New(info.Env(), outcome < 0 ? -errno : ends[0]));
+  pair.Set(1U, Napi::Number::New(info.Env(), ends[1]));
+  return pair;
+}
+
+// sendAtOnce(descriptor): tcp(7) TCP_NODELAY
+Napi::Value sendAtOnce(const Napi::CallbackInfo& info) {
+  const int on = 1;
+  // SAFETY: the kernel reads one int.
+  return result(info, setsockopt(intOf(info, 0), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)));
+}
+
+// bind(descriptor, path), bind(descriptor, ip, port) or bind(descriptor, cid, port): bind(2)
 Napi::Value bindSocket(const Napi::CallbackInfo& info) {
   const Address address = addressOf(info);
   // SAFETY: the address lives until the call returns, which copies it.
   return result(info, bind(intOf(info, 0), &address.any, address.length));
 }
 
-// connect(descriptor, path) or connect(descriptor, cid, port): connect(2)
+// connect(descriptor, path), connect(descriptor, ip, port) or connect(descriptor, cid, port): connect(2)
 Napi::Value connectSocket(const Napi::CallbackInfo& info) {
   const Address address = addressOf(info);
   // SAFETY: the address lives until the call returns, which copies it.
@@ -118,6 +160,73 @@ Napi::Value errorOf(const Napi::CallbackInfo& info) {
 Napi::Value duplicate(const Napi::CallbackInfo& info) {
   return result(info, fcntl(intOf(info, 0), F_DUPFD_CLOEXEC, 0));
 }
+
+// read(descriptor, view): read(2), gives the number of bytes
+Napi::Value readBytes(const Napi::CallbackInfo& info) {
+  const iovec bytes = bytesOf(info[1]);
+  return result(info, read(intOf(info, 0), bytes.iov_base, bytes.iov_len));
+}
+
+// write(descriptor, views): writev(2), gives the number of bytes
+Napi::Value writeParts(const Napi::CallbackInfo& info) {
+  const auto views = info[1].As<Napi::Array>();
+  std::array<iovec, IOV_MAX> parts;
+  const std::size_t count = views.Length();
+  if (count > parts.size()) throw Napi::RangeError::New(info.Env(), "too many parts for one call");
+  for (std::size_t index = 0; index < count; index++) {
+    parts[index] = bytesOf(static_cast<Napi::Value>(views[static_cast<std::uint32_t>(index)]));
+  }
+  return result(info, writev(intOf(info, 0), parts.data(), static_cast<int>(count)));
+}
+
+// doNotBlock(descriptor): fcntl(2) O_NONBLOCK
+Napi::Value doNotBlock(const Napi::CallbackInfo& info) {
+  const int flags = fcntl(intOf(info, 0), F_GETFL);
+  return result(info, flags < 0 ? flags : fcntl(intOf(info, 0), F_SETFL, flags | O_NONBLOCK));
+}
+
+// attachTap(name, flags): opens /dev/net/tun and does TUNSETIFF (Documentation/networking/tuntap.rst), gives a descriptor that does not block
+Napi::Value attachTap(const Napi::CallbackInfo& info) {
+  const std::string name = info[0].As<Napi::String>().Utf8Value();
+  ifreq request = {};
+  if (name.empty() || name.size() >= sizeof(request.ifr_name)) {
+    throw Napi::RangeError::New(info.Env(), "the name of a network interface has 1 to 15 bytes");
+  }
+  // SAFETY: the name is shorter than the field, and all of the field was zero.
+  std::memcpy(request.ifr_name, name.data(), name.size());
+  request.ifr_flags = static_cast<short>(info[1].As<Napi::Number>().Int32Value());
+  const int descriptor = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+  if (descriptor < 0) return result(info, -1);
+  // SAFETY: the request lives until the call returns; the same below.
+  if (ioctl(descriptor, TUNSETIFF, &request) < 0) {
+    const int error = errno;
+    close(descriptor);
+    errno = error;
+    return result(info, -1);
+  }
+  return Napi::Number::New(info.Env(), descriptor);
+}
+
+// tapFlags(descriptor): TUNGETIFF, gives the flags that the tap was attached with
+Napi::Value tapFlags(const Napi::CallbackInfo& info) {
+  ifreq request = {};
+  if (ioctl(intOf(info, 0), TUNGETIFF, &request) < 0) return result(info, -1);
+  return Napi::Number::New(info.Env(), static_cast<std::uint16_t>(request.ifr_flags));
+}
+
+// setTapHeader(descriptor, bytes): TUNSETVNETHDRSZ
+Napi::Value setTapHeader(const Napi::CallbackInfo& info) {
+  int size = intOf(info, 1);
+  return result(info, ioctl(intOf(info, 0), TUNSETVNETHDRSZ, &size));
+}
+
+// setTapOffload(descriptor, flags): TUNSETOFFLOAD
+Napi::Value setTapOffload(const Napi::CallbackInfo& info) {
+  return result(info, ioctl(intOf(info, 0), TUNSETOFFLOAD, static_cast<unsigned long>(intOf(info, 1))));
+}
+
+// keepTap(descriptor): TUNSETPERSIST, the interface stays when nobody is attached to it
+Napi::Value keepTap(const Napi::CallbackInfo& info) { return result(info, ioctl(intOf(info, 0), TUNSETPERSIST, 1UL)); }
 
 // Room for the control message with descriptors, aligned as its header.
 union Control {
@@ -321,6 +430,16 @@ Napi::Value keepAlive(const Napi::CallbackInfo& info) {
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("socket", Napi::Function::New(env, makeSocket));
+  exports.Set("socketPair", Napi::Function::New(env, socketPair));
+  exports.Set("sendAtOnce", Napi::Function::New(env, sendAtOnce));
+  exports.Set("read", Napi::Function::New(env, readBytes));
+  exports.Set("write", Napi::Function::New(env, writeParts));
+  exports.Set("doNotBlock", Napi::Function::New(env, doNotBlock));
+  exports.Set("attachTap", Napi::Function::New(env, attachTap));
+  exports.Set("tapFlags", Napi::Function::New(env, tapFlags));
+  exports.Set("setTapHeader", Napi::Function::New(env, setTapHeader));
+  exports.Set("setTapOffload", Napi::Function::New(env, setTapOffload));
+  exports.Set("keepTap", Napi::Function::New(env, keepTap));
   exports.Set("bind", Napi::Function::New(env, bindSocket));
   exports.Set("connect", Napi::Function::New(env, connectSocket));
   exports.Set("listen", Napi::Function::New(env, listenSocket));

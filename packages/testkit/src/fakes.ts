@@ -16,5 +16,6 @@ export * from "./fakes/pipe-transport.ts";
 export * from "./fakes/recording-bus.ts";
 export * from "./fakes/recording-character-device.ts";
 export * from "./fakes/recording-interrupt-line.ts";
+export * from "./fakes/recording-network-link.ts";
 export * from "./fakes/stoppable-clock.ts";
 export * from "./fakes/transport-uri.ts";

@@ -3,7 +3,7 @@
  *
  * A package that implements a contract runs the suite of that contract in its tests: `transportCompliance` of
  * `@cpr/testkit/transport`, `memoryProviderCompliance` of `@cpr/testkit/memory-provider`, `backendCompliance`,
- * `blockDriverCompliance`, `deviceCompliance`, `modeCompliance`, `migrationBlockerCompliance`, `hostCheckCompliance`, `monitorCommandCompliance`, and for the package
+ * `blockDriverCompliance`, `deviceCompliance`, `modeCompliance`, `migrationBlockerCompliance`, `networkBackendCompliance`, `hostCheckCompliance`, `monitorCommandCompliance`, and for the package
  * itself `pluginPackageCompliance`.
  * A case is left out only where the implementation states, in its `supports`, that it cannot do it.
  *

@@ -28,6 +28,7 @@ import type {
   MachineDescription,
   MachineEvent,
 } from "./machine-control.ts";
+import { MachineNetworks } from "./machine-networks.ts";
 import {
   type HaltingRequest,
   machineRequests,
@@ -75,6 +76,7 @@ export class MachineHost implements MachineControl {
   readonly #characterChannels = new Map<string, CharacterChannel>();
   /** The character devices that a device has. */
   readonly #usedCharacterDevices = new Set<string>();
+  readonly #networks = new MachineNetworks();
   #built: BuiltMachine | undefined;
   #started = false;
   #request: HaltingRequest | undefined;
@@ -116,6 +118,7 @@ export class MachineHost implements MachineControl {
       if (!options.incoming) {
         await disks.lock();
       }
+      await this.#networks.open(this.#kernel, options.networks ?? [], options);
       const machine = await machineModel.build({
         options,
         backend,
@@ -126,6 +129,7 @@ export class MachineHost implements MachineControl {
         timers: this.#timers,
         characterDevice: (id) => this.#useCharacterDevice(id),
         blockDevice: (id, user) => opened.take(id, user),
+        network: (id, device) => this.#networks.take(id, device),
         deviceModel: (name) => {
           const model = deviceModels.find((each) => each.name === name);
           if (model === undefined) {
@@ -140,6 +144,7 @@ export class MachineHost implements MachineControl {
       return { devices: machine.devices.map(describeDevice), blockDevices: disks.descriptions };
     } catch (error) {
       await disks?.close();
+      this.#networks.close();
       await execution.close();
       throw error;
     }
@@ -159,23 +164,28 @@ export class MachineHost implements MachineControl {
       this.#onEvent({ kind: "request", request: this.#request });
       return;
     }
-    await disks.lock();
-    this.#started = true;
-    for (const device of machine.devices) {
-      device.resume?.();
+    try {
+      await disks.lock();
+      await this.#networks.start();
+      for (const device of machine.devices) {
+        device.resume?.();
+      }
+    } catch (error) {
+      // What has begun stands still again, as the guest does.
+      await this.#quiesce();
+      throw error;
     }
+    this.#started = true;
     this.#clock.start();
     execution.start();
   }
 
   async pause(): Promise<void> {
-    const { machine, execution, disks } = this.#machine;
+    const { execution, disks } = this.#machine;
     await execution.pause();
     this.#clock.stop();
     this.#started = false;
-    for (const device of machine.devices) {
-      await device.pause?.();
-    }
+    await this.#quiesce();
     await disks.flush();
     this.#flushOutput();
   }
@@ -295,6 +305,7 @@ export class MachineHost implements MachineControl {
       device.close?.();
     }
     await built.disks.close();
+    this.#networks.close();
     this.#flushOutput();
   }
 
@@ -343,6 +354,14 @@ export class MachineHost implements MachineControl {
       }
     }
     return parts;
+  }
+
+  /** Lets devices and networks end what they do. */
+  async #quiesce(): Promise<void> {
+    for (const device of this.#machine.machine.devices) {
+      await device.pause?.();
+    }
+    this.#networks.stop();
   }
 
   #restoreMachine({ clock, request }: StateOf<typeof machineState>): void {

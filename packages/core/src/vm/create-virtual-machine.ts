@@ -79,6 +79,7 @@ function neededAtOnce(kernel: Kernel, { backend, machine }: VirtualMachineConfig
   return [
     ...(name === undefined ? [] : ([["backend", name]] as const)),
     ["machine", machine.machine],
+    ...(machine.networks ?? []).map(({ type }) => ["network-backend", type] as const),
     ...kernel.keys(DeviceModel).map((key) => ["device-model", key] as const),
   ];
 }

@@ -300,6 +300,7 @@ export class FakeMachineModel implements MachineModel {
       request: (request) => context.request(request),
       characterDevice: (id) => context.characterDevice(id),
       blockDevice: (id) => context.blockDevice(id, "fake"),
+      network: (id) => context.network(id, "echo"),
       properties: Object.fromEntries((options.commandLine ?? "").split(" ").map((word) => word.split("="))),
     });
     return {

@@ -4,6 +4,7 @@ import { ManualClock } from "./manual-clock.ts";
 import { RecordingBus } from "./recording-bus.ts";
 import { RecordingCharacterDevice } from "./recording-character-device.ts";
 import { RecordingInterruptLine } from "./recording-interrupt-line.ts";
+import { RecordingNetworkLink } from "./recording-network-link.ts";
 
 /** What a test may choose of a {@link FakeDeviceContext}. */
 export interface FakeDeviceContextOptions {
@@ -48,6 +49,8 @@ export class FakeDeviceContext implements DeviceContext {
   readonly characterDevices = new Map<string, RecordingCharacterDevice>();
   /** The disks that the device has asked for or may ask for, by id. */
   readonly blockDevices = new Map<string, FakeBlockDevice>();
+  /** The networks that the device has asked for, by id; a test may put one there before. */
+  readonly networks = new Map<string, RecordingNetworkLink>();
 
   constructor(options: FakeDeviceContextOptions = {}) {
     const ramSize = options.ramSize ?? 1 << 20;
@@ -77,6 +80,12 @@ export class FakeDeviceContext implements DeviceContext {
     const device = this.blockDevices.get(id) ?? new FakeBlockDevice({ id });
     this.blockDevices.set(id, device);
     return device;
+  }
+
+  network(id: string): RecordingNetworkLink {
+    const link = this.networks.get(id) ?? new RecordingNetworkLink();
+    this.networks.set(id, link);
+    return link;
   }
 
   request(request: MachineRequest): void {

@@ -1,0 +1,11 @@
+import { definePlugin, NetworkBackend } from "@cpr/core";
+import { PasstBackend, StreamBackend, UserBackend } from "./index.ts";
+
+export default definePlugin({
+  name: "@cpr/network-stream",
+  setup(context) {
+    context.contribute(NetworkBackend, StreamBackend);
+    context.contribute(NetworkBackend, PasstBackend);
+    context.contribute(NetworkBackend, UserBackend);
+  },
+});
