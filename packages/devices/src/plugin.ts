@@ -12,6 +12,7 @@ import {
   PvpanicModel,
   ResetControlModel,
   Uart16550Model,
+  VirtioRngModel,
   VirtioBlockPciModel,
   VmgenidModel,
 } from "./index.ts";
@@ -32,6 +33,7 @@ export default definePlugin({
     context.contribute(DeviceModel, PvpanicModel);
     context.contribute(DeviceModel, ResetControlModel);
     context.contribute(DeviceModel, Uart16550Model);
+    context.contribute(DeviceModel, VirtioRngModel);
     context.contribute(DeviceModel, VirtioBlockPciModel);
     context.contribute(DeviceModel, VmgenidModel);
   },
