@@ -14,6 +14,24 @@ export const cliErrors = defineErrors({
     message: ({ option, value, reason }) => `-${option} ${value}: ${reason}`,
     hint: () => "Separate parameters by commas; a comma in a value is written twice.",
   }),
+  ERR_CPR_DEVICE_ID: defineError<{ id: string }>({
+    category: "usage",
+    when: "The id that `-device` gives is no identifier.",
+    message: () => "Parameter 'id' expects an identifier",
+    hint: () => "Identifiers consist of letters, digits, '-', '.', '_', starting with a letter.",
+  }),
+  ERR_CPR_DEVICE_ID_DUPLICATE: defineError<{ id: string }>({
+    category: "usage",
+    when: "Two `-device` have the same id.",
+    message: ({ id }) => `Duplicate ID '${id}' for device`,
+    hint: () => "Every device needs an id of its own.",
+  }),
+  ERR_CPR_DEVICE_MODEL: defineError<{ model: string; known: readonly string[] }>({
+    category: "usage",
+    when: "`-device MODEL,help` asks about a model that there is not.",
+    message: ({ model }) => `'${model}' is not a valid device model name`,
+    hint: (details) => `Known: ${details.known.join(", ")}.`,
+  }),
   ERR_CPR_RECORD_REPLAY: defineError<{ value: string }>({
     category: "refused",
     when: "`-icount …,rr=record` or `rr=replay`: a VM that is recorded or replayed could not be saved.",

@@ -7,6 +7,7 @@ import {
   type SerialOptions,
 } from "./character-backends/backend-options.ts";
 import { cliErrors } from "./cli-errors.ts";
+import { parseDevices } from "./device-options.ts";
 import { type MonitorDevice, parseMonitorDevice } from "./monitor-device.ts";
 import type { RunOptions } from "./run-options.ts";
 
@@ -82,6 +83,7 @@ export function planRun(options: RunOptions): RunPlan {
         ...(options.initrd === undefined ? {} : { initrd: options.initrd }),
         ...(options.append === undefined ? {} : { commandLine: options.append }),
         serial,
+        devices: parseDevices(options.device),
         noReboot: !options.reboot,
       },
       ...(options.incoming === undefined ? {} : { incoming: options.incoming }),

@@ -15,6 +15,7 @@ export interface RunOptions {
   readonly append?: string;
   readonly chardev: readonly string[];
   readonly serial: readonly string[];
+  readonly device: readonly string[];
   readonly monitor?: string;
   readonly qmp: readonly string[];
   readonly incoming?: string;
@@ -65,6 +66,13 @@ export function createRunCommand(): Command {
       "--serial <device>",
       "where a serial port goes: stdio, mon:stdio, pty, file:PATH, unix:PATH,server=on,wait=off, tcp:HOST:PORT, chardev:ID, " +
         "null; the first is COM1, the second COM2",
+      collect,
+      [],
+    )
+    .option(
+      "--device <model[,key=value]>",
+      "add a device: virtio-rng-pci; with id=ID, addr=SLOT and its own properties; 'help' tells which there are, " +
+        "MODEL,help which properties; may be repeated",
       collect,
       [],
     )

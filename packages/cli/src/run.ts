@@ -1,13 +1,21 @@
 import { constants } from "node:os";
 import type { Worker } from "node:worker_threads";
-import { createVirtualMachine, Kernel, MonitorCommand, type VirtualMachine } from "@cpr/core";
+import { createVirtualMachine, DeviceModel, Kernel, MonitorCommand, type VirtualMachine } from "@cpr/core";
 import { CharacterBackends } from "./character-backends/character-backends.ts";
 import { planRun } from "./configuration.ts";
+import { describeDevices, helpAsked } from "./device-options.ts";
 import { installedPlugins } from "./installed-plugins.ts";
 import type { RunOptions } from "./run-options.ts";
 
 /** `cpr run`. Fulfilled with the exit status when the VM has ended. */
 export async function run(options: RunOptions, thread?: Worker): Promise<number> {
+  for (const text of options.device) {
+    const help = helpAsked(text);
+    if (help === undefined) continue;
+    await using kernel = new Kernel(installedPlugins(options.plugin));
+    process.stdout.write(describeDevices(await kernel.all(DeviceModel), help.model));
+    return 0;
+  }
   const { configuration, characterDevices: ends, streams, sockets: wanted } = planRun(options);
   await using kernel = new Kernel(installedPlugins(options.plugin));
   let monitor: ReturnType<typeof loadMonitor> | undefined;

@@ -12,8 +12,8 @@ import {
   PvpanicModel,
   ResetControlModel,
   Uart16550Model,
-  VirtioRngModel,
   VirtioBlockPciModel,
+  VirtioRngModel,
   VmgenidModel,
 } from "./index.ts";
 

@@ -33,6 +33,36 @@ export const machineErrors = defineErrors({
     message: ({ model }) => `at most one ${model} device is permitted`,
     hint: () => "Leave out one of the -device options.",
   }),
+  ERR_CPR_DEVICE_NOT_PLUGGABLE: defineError<{ model: string }>({
+    category: "usage",
+    when: "`-device` names a model that only the machine itself makes devices of.",
+    message: () => "Parameter 'driver' expects a pluggable device type",
+    hint: ({ model }) => `'${model}' is a part of the machine; see -device help.`,
+  }),
+  ERR_CPR_DEVICE_PROPERTY_UNKNOWN: defineError<{ model: string; property: string; known: readonly string[] }>({
+    category: "usage",
+    when: "`-device` gives a device a property that its model does not have.",
+    message: ({ model, property }) => `Property '${model}.${property}' not found`,
+    hint: ({ model, known }) => (known.length === 0 ? `'${model}' has none.` : `There are: ${known.join(", ")}.`),
+  }),
+  ERR_CPR_NO_BUS: defineError<{ model: string; kind: string }>({
+    category: "usage",
+    when: "`-device` names a model that plugs into a kind of bus that the VM does not have.",
+    message: ({ model, kind }) => `No '${kind}' bus found for device '${model}'`,
+    hint: () => "Put the -device that has the bus in front of it.",
+  }),
+  ERR_CPR_BUS_NOT_FOUND: defineError<{ bus: string }>({
+    category: "usage",
+    when: "The property `bus` of a device names no bus.",
+    message: ({ bus }) => `Bus '${bus}' not found`,
+    hint: () => "A bus is named by the id of the device that has it, which has to come first; PCI's is pci.0.",
+  }),
+  ERR_CPR_BUS_KIND: defineError<{ model: string; kind: string }>({
+    category: "usage",
+    when: "The property `bus` of a device names a bus of another kind than its model plugs into.",
+    message: ({ model, kind }) => `Device '${model}' can't go on ${kind} bus`,
+    hint: () => "Name another bus, or leave the property out.",
+  }),
   ERR_CPR_DEVICE_CONTRACT: defineError<{ model: string; method: string }>({
     category: "plugin",
     when: "A device model does not have what the board needs to wire it.",

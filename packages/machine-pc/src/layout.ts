@@ -37,6 +37,9 @@ export const generationIdentifier = { address: firmwareArea.address + 0x1_f000, 
 /** The port at which a guest tells that it has panicked. */
 export const panicPort = 0x505;
 
+/** The PCI bus: the first of the four interrupts of its slots, and the addresses for ranges of its devices. */
+export const pciBus = { firstInterrupt: 16, windowBase: 0xe000_0000, windowSize: 0x1ec0_0000 } as const;
+
 /** The port that software writes to for a short delay, or to show how far it got: nothing of the board listens. */
 export const delayPort = 0x80;
 

@@ -1,6 +1,6 @@
 import {
+  type ApicBus,
   type Device,
-  type DeviceOptions,
   type ExternalInterrupts,
   type GeneralEvents,
   type GenerationIdentifier,
@@ -18,6 +18,7 @@ import {
 } from "@cpr/core";
 import { buildAcpiTables } from "./acpi/tables.ts";
 import { readWakingVector, wakeInRealMode } from "./acpi/waking-vector.ts";
+import { createAddedDevices, needsPci } from "./added-devices.ts";
 import { type EndOfInterruptTarget, PcApicBus } from "./apic-bus.ts";
 import { BackendApicBus, backendLocalApic } from "./backend-local-apics.ts";
 import { initrdSize, readInitrd, readKernel } from "./boot-files.ts";
@@ -31,6 +32,7 @@ import {
   generationIdentifier,
   interrupts,
   minimumRam,
+  pciBus,
   powerPort,
   serialPorts,
 } from "./layout.ts";
@@ -42,8 +44,8 @@ const highestIoapicId = 15;
 
 /**
  * The machine type `pc`: the least PC that Linux is happy with. Interrupt controllers, timers, clock and keyboard
- * controller of a PC/AT, up to four serial ports, ACPI fixed hardware; no PCI, no video, no firmware: the kernel is
- * loaded directly.
+ * controller of a PC/AT, up to four serial ports, ACPI fixed hardware; a PCI bus if a device needs one; no video, no firmware: the
+ * kernel is loaded directly.
  */
 export class PcMachineModel implements MachineModel {
   readonly name = "pc";
@@ -132,8 +134,8 @@ class PcMachine implements Machine {
     );
     this.#power = requirePart<PowerButton & SleepControl>(power, "acpi-power", "pressPowerButton", "noteWake");
     const events = requirePart<GeneralEvents>(power, "acpi-power", "raiseGeneralEvent");
-    const added = this.#createAdded(events, connect);
-    const generation = added.get("vmgenid");
+    const added = this.#createAdded(apicBus, events, connect);
+    const generation = added.find(({ id }) => id === this.#idOf("vmgenid"));
     this.#generation =
       generation === undefined ? undefined : requirePart<GenerationIdentifier>(generation, "vmgenid", "publish");
     this.devices = [
@@ -150,7 +152,7 @@ class PcMachine implements Machine {
         .map(({ id, port, irq }, index) =>
           this.#create("uart-16550", id, { port, irq, characterDevice: options.serial[index] }, connect),
         ),
-      ...added.values(),
+      ...added,
     ];
   }
 
@@ -160,8 +162,9 @@ class PcMachine implements Machine {
       processorCount: options.processorCount,
       serialCount: options.serial.length,
       ioapicId: this.#ioapicId,
-      panicPort: this.#added.some(({ model }) => model === "pvpanic"),
+      panicPort: this.#idOf("pvpanic") !== undefined,
       generationIdentifier: this.#generation !== undefined,
+      pciBus: needsPci(options.devices ?? [], this.#context.deviceModel),
     });
     const [{ path, bytes }, { loadLinux, memoryMap }] = await Promise.all([readKernel(options), bootLoader()]);
     const state = await loadLinux({
@@ -203,24 +206,24 @@ class PcMachine implements Machine {
     return undefined;
   }
 
-  /** The devices that the user added and that the board itself has a place for, by their model. */
-  #createAdded(generalEvents: GeneralEvents, connect: (number: number) => InterruptLine): ReadonlyMap<string, Device> {
-    const wiring: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
-      vmgenid: { ...generationIdentifier, generalEvents },
-    };
-    const devices = new Map<string, Device>();
-    for (const { model, id, properties } of this.#added) {
-      if (devices.has(model)) {
-        throw machineErrors.ERR_CPR_BOARD_DEVICE({ model });
-      }
-      devices.set(model, this.#create(model, id, { ...properties, ...wiring[model] }, connect));
-    }
-    return devices;
+  /** Makes the devices that the user added. */
+  #createAdded(
+    apicBus: ApicBus,
+    generalEvents: GeneralEvents,
+    connect: (number: number) => InterruptLine,
+  ): readonly Device[] {
+    const { options, deviceModel } = this.#context;
+    return createAddedDevices(options.devices ?? [], {
+      deviceModel,
+      create: (model, id, properties) => this.#create(model, id, properties, connect),
+      createPciHost: () => this.#create("pci-host", "pci", { apicBus, ...pciBus }, connect),
+      wiring: (model) => (model === "vmgenid" ? { ...generationIdentifier, generalEvents } : {}),
+    });
   }
 
-  get #added(): readonly DeviceOptions[] {
-    const { options, deviceModel } = this.#context;
-    return (options.devices ?? []).filter(({ model }) => deviceModel(model).plugsInto === "board");
+  /** The device that the user added of a model that there is one place for. */
+  #idOf(model: string): string | undefined {
+    return this.#context.options.devices?.find((each) => each.model === model)?.id;
   }
 
   #create(

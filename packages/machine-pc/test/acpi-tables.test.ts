@@ -8,7 +8,7 @@ import { buildAcpiTables } from "../src/acpi/tables.ts";
 import { scratchFolder } from "./test-machine.ts";
 
 const configuration = { processorCount: 3, serialCount: 2, ioapicId: 3 };
-const added = { panicPort: true, generationIdentifier: true };
+const added = { panicPort: true, generationIdentifier: true, pciBus: true };
 
 function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -128,7 +128,7 @@ describe("ACPI tables", () => {
     const plain = readFileSync(join(folder, "dsdt0.dsl"), "latin1");
     const source = readFileSync(join(folder, `dsdt${cases.length - 1}.dsl`), "latin1");
     // What nobody asked for is not there.
-    expect(plain).not.toMatch(/PEVT|VGEN|_GPE/);
+    expect(plain).not.toMatch(/PEVT|VGEN|_GPE|PCI0/);
     for (const expected of [
       "_S1",
       "_S3",
@@ -139,6 +139,7 @@ describe("ACPI tables", () => {
       "ACPI0007",
       "COM2",
       "QEMU0001",
+      'EisaId ("PNP0A03")',
       "0x0505",
       "VM_Gen_Counter",
       "0x000FF000",

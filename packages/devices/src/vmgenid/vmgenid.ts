@@ -92,6 +92,7 @@ function guidOf(text: string): Uint8Array {
 export class VmgenidModel implements DeviceModel {
   readonly name = "vmgenid";
   readonly plugsInto = "board";
+  readonly properties = { guid: "a UUID, or auto for a random one" };
 
   create(context: DeviceContext): Device & GenerationIdentifier {
     return new Vmgenid(context);

@@ -124,3 +124,28 @@ export function ioPorts(base: number, length: number): Aml {
 export function irq(number: number): Aml {
   return [0x22, ...littleEndian(1 << number, 2)];
 }
+
+/** What an address space descriptor says beside its bounds: type, type-specific flags, and the bytes of a bound (§6.4.3.5). */
+const addressSpaces = {
+  /** Read-write, not cacheable. */
+  memory: { type: 0, flags: 0x01, size: 4 },
+  /** The entire range. */
+  ports: { type: 1, flags: 0x03, size: 2 },
+  bus: { type: 2, flags: 0x00, size: 2 },
+} as const;
+
+/**
+ * `DWordMemory`, `WordIO` or `WordBusNumber (ResourceProducer, …, first, last, …)`: what a bridge passes on to the devices behind it
+ * (§6.4.3.5.2, §6.4.3.5.3).
+ */
+export function addressRange(space: keyof typeof addressSpaces, first: number, last: number): Aml {
+  const { type, flags, size } = addressSpaces[space];
+  const tag = size === 4 ? 0x87 : 0x88;
+  // Both bounds are fixed, and the bridge decodes positively.
+  const fixed = 0x0c;
+  const [granularity, translation] = [0, 0];
+  const bounds = [granularity, first, last, translation, last - first + 1].flatMap((bound) =>
+    littleEndian(bound, size),
+  );
+  return [tag, ...littleEndian(3 + bounds.length, 2), type, fixed, flags, ...bounds];
+}

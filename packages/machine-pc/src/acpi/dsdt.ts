@@ -14,6 +14,7 @@ import {
   scope,
   string,
 } from "./aml.ts";
+import { pciRoot } from "./pci-root.ts";
 
 /**
  * The sleep types that the power management hardware takes for standby, which keeps all there is, for suspend to RAM, and for soft off.
@@ -29,6 +30,8 @@ export interface DefinedHardware {
   readonly panicPort?: boolean;
   /** There is a generation identifier. */
   readonly generationIdentifier?: boolean;
+  /** There is a PCI bus. */
+  readonly pciBus?: boolean;
 }
 
 /** Name of the device of a vCPU: C000, C001, … */
@@ -37,8 +40,7 @@ function processorName(index: number): string {
 }
 
 /**
- * Code of the DSDT: how to sleep and to switch off, the vCPUs, and the devices that a driver cannot find out for itself. There is no
- * PCI bus. The power button is part of the fixed hardware.
+ * Code of the DSDT: how to sleep and to switch off, the vCPUs, and the devices that a driver cannot find out for itself. The power button is part of the fixed hardware.
  */
 export function differentiatedDefinitions(hardware: DefinedHardware): Aml {
   const { processorCount, serialCount } = hardware;
@@ -71,6 +73,7 @@ export function differentiatedDefinitions(hardware: DefinedHardware): Aml {
       legacy("RTC", "PNP0B00", ioPorts(0x70, 2), irq(interrupts.clock)),
       legacy("KBD", "PNP0303", ioPorts(0x60, 1), ioPorts(0x64, 1), irq(interrupts.keyboard)),
       ...serial,
+      ...(hardware.pciBus === true ? [pciRoot()] : []),
       ...(hardware.panicPort === true ? [panicDevice()] : []),
       ...(hardware.generationIdentifier === true ? [generationDevice()] : []),
     ),
