@@ -32,6 +32,19 @@ export const cliErrors = defineErrors({
     message: ({ model }) => `'${model}' is not a valid device model name`,
     hint: (details) => `Known: ${details.known.join(", ")}.`,
   }),
+  ERR_CPR_BLOCK_PARAMETER: defineError<{
+    option: string;
+    parameter: string;
+    problem: string;
+    value?: string;
+    known?: readonly string[];
+  }>({
+    category: "usage",
+    when: "A parameter of `-drive` or `-blockdev` is missing, unknown, or has a value that it cannot have.",
+    message: ({ parameter, problem }) => `Parameter '${parameter}' ${problem}`,
+    hint: ({ option, value, known = [] }) =>
+      `In -${option}${value === undefined ? "" : ` ${value}`}.${known.length === 0 ? "" : ` Known here: ${known.join(", ")}.`}`,
+  }),
   ERR_CPR_RECORD_REPLAY: defineError<{ value: string }>({
     category: "refused",
     when: "`-icount …,rr=record` or `rr=replay`: a VM that is recorded or replayed could not be saved.",

@@ -1,5 +1,6 @@
 import { parseMemoryObject, parseMemorySize, type VirtualMachineConfiguration } from "@cpr/core";
 import { addedDescriptors } from "./added-descriptors.ts";
+import { parseBlockOptions } from "./block-options.ts";
 import {
   type CharacterBackendOptions,
   parseChardev,
@@ -67,6 +68,7 @@ export function planRun(options: RunOptions): RunPlan {
   }
   const shared = consoles.some(([, target]) => target.kind === "stdio" && target.withMonitor);
   const { type, properties } = parseMachine(options.machine);
+  const disks = parseBlockOptions(options.drive, options.blockdev);
   return {
     configuration: {
       name: options.name,
@@ -83,7 +85,8 @@ export function planRun(options: RunOptions): RunPlan {
         ...(options.initrd === undefined ? {} : { initrd: options.initrd }),
         ...(options.append === undefined ? {} : { commandLine: options.append }),
         serial,
-        devices: parseDevices(options.device),
+        devices: [...disks.devices, ...parseDevices(options.device)],
+        ...(disks.blockDevices.length === 0 ? {} : { blockDevices: disks.blockDevices }),
         noReboot: !options.reboot,
       },
       ...(options.incoming === undefined ? {} : { incoming: options.incoming }),

@@ -16,6 +16,8 @@ export interface RunOptions {
   readonly chardev: readonly string[];
   readonly serial: readonly string[];
   readonly device: readonly string[];
+  readonly drive: readonly string[];
+  readonly blockdev: readonly string[];
   readonly monitor?: string;
   readonly qmp: readonly string[];
   readonly incoming?: string;
@@ -71,8 +73,20 @@ export function createRunCommand(): Command {
     )
     .option(
       "--device <model[,key=value]>",
-      "add a device: virtio-rng-pci; with id=ID, addr=SLOT and its own properties; 'help' tells which there are, " +
+      "add a device: virtio-blk-pci, virtio-rng-pci; with id=ID, addr=SLOT and its own properties; 'help' tells which there are, " +
         "MODEL,help which properties; may be repeated",
+      collect,
+      [],
+    )
+    .option(
+      "--drive <file=PATH,key=value,...>",
+      "a disk: format=raw, if=virtio or none, readonly=on, id, serial, cache=writeback, writethrough or unsafe, discard=unmap; may be repeated",
+      collect,
+      [],
+    )
+    .option(
+      "--blockdev <driver=NAME,key=value,...>",
+      "a disk for a -device: driver=raw,node-name=ID,file.driver=file,file.filename=PATH, read-only, discard; JSON too; may be repeated",
       collect,
       [],
     )

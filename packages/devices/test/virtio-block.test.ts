@@ -58,7 +58,7 @@ interface Setup {
 
 /** A device with its driver's side. */
 function setUp({ disk: diskOptions = {}, features, options = {} }: Setup = {}) {
-  const memory = new GuestMemory(new Uint8Array(8 << 20), layOutRam(8 << 20));
+  const memory = new GuestMemory(new Uint8Array(1 << 20), layOutRam(1 << 20));
   const disk = new FakeBlockDevice(diskOptions);
   if (diskOptions.contents === undefined) disk.contents.set(pattern(disk.size, 1));
   const troubles: string[] = [];

@@ -1,0 +1,162 @@
+import { createHash } from "node:crypto";
+import { readFileSync, truncateSync, utimesSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it, onTestFinished } from "vitest";
+import { CprProcess, FileLines } from "../../../tools/cpr-process.ts";
+import { busyboxInitramfs, guestAssets } from "../../../tools/guest-assets.ts";
+import { type ScratchMachine, scratchMachine } from "./scratch.ts";
+
+const chunkSize = 256 * 1024;
+/** Chunks that are written in turn; behind them, others write and read all the time. */
+const chunks = 8;
+const diskSize = 16 << 20;
+
+/** In the order in which they need each other. */
+const modules = [
+  "virtio/virtio_ring",
+  "virtio/virtio",
+  "virtio/virtio_pci_modern_dev",
+  "virtio/virtio_pci_legacy_dev",
+  "virtio/virtio_pci",
+  "block/virtio_blk",
+] as const;
+const moduleFile = (name: string): string => `${name.split("/").at(-1)}.ko`;
+
+/** Writes chunks, reads them again from the disk, and tells of each what its sum is and whether it was read as it was written. */
+const diskInit = `#!/bin/busybox sh
+export PATH=/bin
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev
+for each in ${modules.map(moduleFile).join(" ")}; do insmod /$each || echo "no module $each"; done
+read -r sectors </sys/block/vda/size
+read -r serial </sys/block/vda/serial
+read -r cache </sys/block/vda/queue/write_cache
+echo "disk of $sectors sectors, serial $serial, $cache"
+while :; do dd if=/dev/zero of=/dev/vda bs=64k seek=128 count=64 conv=notrunc,fsync 2>/dev/null; done &
+while :; do dd if=/dev/vda of=/dev/null bs=128k skip=64 2>/dev/null; echo 1 >/proc/sys/vm/drop_caches; done &
+round=0
+while :; do
+  place=$((round % ${chunks}))
+  dd if=/dev/urandom of=/tmp/chunk bs=64k count=4 2>/dev/null
+  sum=$(sha256sum </tmp/chunk)
+  dd if=/tmp/chunk of=/dev/vda bs=256k seek=$place conv=notrunc,fsync 2>/dev/null || echo "write error"
+  echo 1 >/proc/sys/vm/drop_caches
+  [ "$(dd if=/dev/vda bs=256k skip=$place count=1 2>/dev/null | sha256sum)" = "$sum" ] && data=same || data=different
+  echo "round $round place $place data $data sum $sum"
+  round=$((round + 1))
+done
+`;
+
+interface Round {
+  readonly round: number;
+  readonly place: number;
+  readonly data: string;
+  readonly sum: string;
+}
+
+function parseRound(line: string): Round | undefined {
+  const match = /^round (\d+) place (\d+) data (\w+) sum (\w{64})/.exec(line);
+  if (match === null) return undefined;
+  const [, round, place, data = "", sum = ""] = match;
+  return { round: Number(round), place: Number(place), data, sum };
+}
+
+async function describeGuest(): Promise<{ machine: ScratchMachine; disk: string; options: string[] }> {
+  const { kernel, busybox, modules: folder } = await guestAssets();
+  const machine = scratchMachine(kernel, { size: "256M" });
+  const disk = join(machine.state, "..", "disk.raw");
+  const initramfs = join(machine.state, "..", "initramfs.cpio");
+  writeFileSync(disk, "");
+  truncateSync(disk, diskSize);
+  const files = modules.map((name) => ({
+    ...{ path: moduleFile(name), kind: "file" },
+    data: readFileSync(join(folder, "kernel", "drivers", `${name}.ko`)),
+  })) satisfies Parameters<typeof busyboxInitramfs>[2];
+  writeFileSync(initramfs, busyboxInitramfs(readFileSync(busybox), diskInit, files));
+  const options = machine.options([
+    ...["-accel", "interp", "-initrd", initramfs, "-append", "console=ttyS0 cryptomgr.notests panic=-1"],
+    ...["-drive", `file=${disk},format=raw,if=virtio,serial=checked,discard=unmap`],
+  ]);
+  return { machine, disk, options };
+}
+
+async function start(options: readonly string[]): Promise<CprProcess> {
+  const process = new CprProcess(options);
+  onTestFinished(() => process.kill("SIGKILL"));
+  await process.ready();
+  return process;
+}
+
+/** Saves the guest, and ends its process. */
+async function save(process: CprProcess, { state }: ScratchMachine): Promise<void> {
+  await process.chooseReboot();
+  expect(await process.command(`migrate -d file:${state}`)).toBe("");
+  await expect.poll(() => process.command("info status"), { timeout: 60_000 }).toBe("VM status: paused (postmigrate)");
+}
+
+describe("a disk of Debian's kernel", () => {
+  it("has what the guest wrote, wherever checkpoints come in between", { timeout: 900_000 }, async () => {
+    const { machine, disk, options } = await describeGuest();
+    let process = await start(options);
+    const lines = new FileLines(machine.console);
+    expect(await lines.until((line) => /^disk of .*/.exec(line)?.[0].trim(), 180)).toBe(
+      `disk of ${diskSize / 512} sectors, serial checked, write back`,
+    );
+    expect(await process.command("info block")).toBe(
+      `virtio0: ${disk} (raw)\n    Attached to:      virtio0\n    Cache mode:       writeback`,
+    );
+    const seen = [await lines.until(parseRound, 180), await lines.until(parseRound, 180)];
+
+    const other = new CprProcess([...options.slice(4), "-m", "256M"]);
+    expect(await other.ended).toMatchObject({
+      status: 5,
+      stderr: expect.stringContaining('Failed to get "write" lock'),
+    });
+
+    for (let moved = 0; moved < 3; moved++) {
+      await save(process, machine);
+      const next = await start([...options, "-incoming", "defer"]);
+      await next.chooseReboot();
+      await process.quit();
+      expect(await next.command(`migrate_incoming file:${machine.state}`)).toBe("");
+      process = next;
+      const fresh = new FileLines(machine.console);
+      for (let count = 0; count < 2; count++) seen.push(await fresh.until(parseRound, 180));
+    }
+
+    // What was flushed is in the image, whatever becomes of the process.
+    await process.command("stop");
+    process.kill("SIGKILL");
+    await process.ended;
+    const text = readFileSync(machine.console, "latin1");
+    const rounds = text.split(/\r?\n/).flatMap((line) => parseRound(line) ?? []);
+    const last = rounds.slice(-(chunks - 1));
+    const image = readFileSync(disk);
+    for (const { place, sum } of last) {
+      const chunk = image.subarray(place * chunkSize, (place + 1) * chunkSize);
+      expect(createHash("sha256").update(chunk).digest("hex")).toBe(sum);
+    }
+    expect(seen.every(({ data }) => data === "same")).toBe(true);
+    expect(text).not.toMatch(
+      /data different|write error|no module|I\/O error|WARNING:|BUG:|Call Trace|Oops|blk_update|reset/,
+    );
+  });
+
+  it("that has changed since the checkpoint keeps it from being loaded", { timeout: 300_000 }, async () => {
+    const { machine, disk, options } = await describeGuest();
+    const first = await start(options);
+    await new FileLines(machine.console).until(parseRound, 240);
+    await save(first, machine);
+    await first.quit();
+    utimesSync(disk, new Date(), new Date());
+    const second = await start([...options, "-incoming", "defer"]);
+    await second.chooseReboot();
+    expect(await second.command(`migrate_incoming file:${machine.state}`)).toMatch(
+      /\(virtio0\) has changed since the checkpoint was written: it was modified/,
+    );
+    expect(await second.command("migrate_set_parameter x-accept-changed-files virtio0")).toBe("");
+    expect(await second.command(`migrate_incoming file:${machine.state}`)).toBe("");
+    await new FileLines(machine.console).until(parseRound, 240);
+  });
+});
