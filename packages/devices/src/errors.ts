@@ -7,6 +7,12 @@ export const deviceErrors = defineErrors({
     when: "A device was given no or an unsuitable value for one of its properties.",
     message: ({ device, property, expected }) => `Device '${device}' needs ${expected} as its property '${property}'`,
   }),
+  ERR_CPR_SERIAL_PORT: defineError<{ device: string; problem: string }>({
+    category: "usage",
+    when: "A virtconsole or virtserialport cannot be plugged into its virtio-serial-pci.",
+    message: ({ problem }) => problem,
+    hint: ({ device }) => `Leave nr out of device '${device}', or give it another nr or name.`,
+  }),
   ERR_CPR_DEVICE_STATE: defineError<{ device: string; reason: string }>({
     category: "checkpoint",
     when: "The saved state of a device contradicts itself: the checkpoint is damaged or was made by a faulty program.",

@@ -21,4 +21,6 @@ export * from "./virtio/virtio-pci.ts";
 export * from "./virtio/virtqueue.ts";
 export { VirtioBlockPciModel } from "./virtio-blk/virtio-blk-pci.ts";
 export { VirtioRngModel } from "./virtio-rng/virtio-rng.ts";
+export { VirtConsoleModel, VirtSerialPortModel } from "./virtio-serial/serial-port-models.ts";
+export { VirtioSerialPciModel } from "./virtio-serial/virtio-serial-pci.ts";
 export { VmgenidModel } from "./vmgenid/vmgenid.ts";

@@ -14,6 +14,9 @@ import {
   Uart16550Model,
   VirtioBlockPciModel,
   VirtioRngModel,
+  VirtConsoleModel,
+  VirtioSerialPciModel,
+  VirtSerialPortModel,
   VmgenidModel,
 } from "./index.ts";
 
@@ -35,6 +38,9 @@ export default definePlugin({
     context.contribute(DeviceModel, Uart16550Model);
     context.contribute(DeviceModel, VirtioRngModel);
     context.contribute(DeviceModel, VirtioBlockPciModel);
+    context.contribute(DeviceModel, VirtConsoleModel);
+    context.contribute(DeviceModel, VirtioSerialPciModel);
+    context.contribute(DeviceModel, VirtSerialPortModel);
     context.contribute(DeviceModel, VmgenidModel);
   },
 });

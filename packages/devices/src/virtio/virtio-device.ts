@@ -44,6 +44,8 @@ export interface VirtioDevice {
   readonly configuration: Uint8Array;
   readonly checkpoint: VirtioCheckpoint;
   readonly hostFiles?: readonly HostFile[];
+  /** The buses that it has, by kind, into which further devices are plugged. */
+  readonly buses?: Readonly<Record<string, unknown>>;
   /** The driver writes to the configuration space; without it, writes have no effect. */
   writeConfiguration?(offset: number, size: 1 | 2 | 4, value: number): void;
   /**

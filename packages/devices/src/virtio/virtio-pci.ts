@@ -43,6 +43,8 @@ export interface VirtioPciOptions {
   readonly name: string;
   /** The PCI class code, 24 bits (PCI 3.0 appendix D). */
   readonly deviceClass: number;
+  /** How many MSI-X vectors there are by default; one for each queue and one more if undefined. */
+  readonly vectors?: number;
 }
 
 /** The properties that every virtio device on the PCI bus has, and what they take. */
@@ -99,6 +101,7 @@ class VirtioPci implements Device {
   readonly id: string;
   readonly checkpoint: DeviceCheckpoint;
   readonly hostFiles?: readonly HostFile[];
+  readonly buses?: Readonly<Record<string, unknown>>;
   readonly #device: VirtioDevice;
   readonly #function: PciFunction;
   readonly #queues: readonly PciQueue[];
@@ -121,6 +124,7 @@ class VirtioPci implements Device {
     });
     this.#device = device;
     if (device.hostFiles !== undefined) this.hostFiles = device.hostFiles;
+    if (device.buses !== undefined) this.buses = device.buses;
     this.#offered = device.features | ownFeatures;
     const { buffer, byteOffset, byteLength } = device.configuration;
     this.#configuration = new DataView(buffer, byteOffset, byteLength);
@@ -133,7 +137,7 @@ class VirtioPci implements Device {
       }),
       vector: noVector,
     }));
-    this.#vectors = properties.integer("vectors", 2048, device.queueSizes.length + 1);
+    this.#vectors = properties.integer("vectors", 2048, options.vectors ?? device.queueSizes.length + 1);
     const { addr } = context.properties;
     this.#function = properties.part<PciBus>("bus", "plug").plug(
       context.id,
