@@ -17,7 +17,7 @@ const programs: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   "backend-interp": { "core-module": "./src/core-module.ts" },
   cli: { main: "./src/main.ts" },
   core: { worker: "./src/machine-thread/worker.ts", "ram-copy": "./src/ram-copy/worker.ts" },
-  "native-mman": { "page-functions": "./src/page-functions.ts" },
+  "native-mman": { "page-functions": "./src/page-functions.ts", reclaim: "./src/reclaim.ts" },
 };
 
 /** Scripts that make more of what was bundled. */

@@ -1,3 +1,4 @@
+import type { Balloon } from "./balloon.ts";
 import type { BlockDevice } from "./block-driver.ts";
 import type { Bus } from "./bus.ts";
 import type { CharacterDevice } from "./character-device.ts";
@@ -59,6 +60,8 @@ export interface Device {
    * their models names. A device that is plugged in gets the bus as its property `bus`.
    */
   readonly buses?: Readonly<Record<string, unknown>>;
+  /** It is a balloon, by which the user has the guest give up memory; there is one in a machine at most. */
+  readonly balloon?: Balloon;
   /** Called after the vCPUs have stopped: finish what is under way; accept new work, start none. */
   pause?(): Promise<void>;
   /** Called before the vCPUs start. */

@@ -54,6 +54,12 @@ export class GuestMemory {
    */
   onDeviceWrite: (offset: number, length: number) => void = () => undefined;
 
+  /**
+   * Gives whole pages of {@link bytes} back to the host, which the guest does not expect to keep what they hold. Nothing happens where
+   * the kind of RAM cannot do it. Set by the machine.
+   */
+  reclaim: (offset: number, length: number) => void = () => undefined;
+
   constructor(bytes: Uint8Array, regions: readonly RamRegion[]) {
     this.bytes = bytes;
     this.regions = regions;

@@ -4,6 +4,7 @@
  * @packageDocumentation
  */
 export * from "./backend.ts";
+export * from "./balloon.ts";
 export * from "./block-driver.ts";
 export * from "./boot-id.ts";
 export * from "./bus.ts";

@@ -41,6 +41,21 @@ export interface PageFunctions {
   checksumPages(bytes: Uint8Array, bitmap: Uint8Array, before: number, removeZeroPages: boolean): number;
 }
 
+/** How pages of RAM go back to the host: plain data, since it is done on the machine's thread. */
+export interface MemoryReclaim {
+  /** URL of a module that exports {@link ReclaimFunction} as `reclaim`. */
+  readonly module: string;
+  /** Others see the same bytes, so that pages have to leave the object too. */
+  readonly shared: boolean;
+}
+
+/**
+ * Gives whole pages back to the host, as far as it takes them. They are zero then, or as they were; nothing else changes.
+ *
+ * @param shared see {@link MemoryReclaim.shared}
+ */
+export type ReclaimFunction = (pages: Uint8Array, shared: boolean) => void;
+
 /** How an object that several processes can open goes from one VM to another. */
 export interface MemoryOwnership {
   /** This opening has the lock. */
@@ -78,6 +93,8 @@ export interface MemoryBacking {
    * fails, they do with what Node offers.
    */
   readonly pageFunctions?: string;
+  /** How pages that the guest has no use for are given back to the host; if undefined, they are kept. */
+  readonly reclaim?: MemoryReclaim | undefined;
   /** Where it can be mapped; at any page if it is not given. */
   readonly alignment?: RamAlignment | undefined;
   /** For an object that other processes can open. */

@@ -51,6 +51,8 @@ export type VirtualMachineEvent =
   | { readonly event: "SHUTDOWN"; readonly guest: boolean; readonly reason: string; readonly report?: string }
   | { readonly event: "GUEST_PANICKED"; readonly report: string }
   | { readonly event: "INTERNAL_ERROR"; readonly report: string }
+  /** The guest has given up memory, or taken some back: bytes of RAM that it has left. */
+  | { readonly event: "BALLOON_CHANGE"; readonly actual: number }
   /** The host could not carry out a request of the guest to a disk; the guest was told. Many are told once in a while. */
   | {
       readonly event: "BLOCK_IO_ERROR";
@@ -174,6 +176,14 @@ export interface VirtualMachine {
   reset(): Promise<void>;
   /** `system_powerdown`. */
   powerDown(): Promise<void>;
+  /**
+   * `balloon`: asks the guest to have no more than that many bytes of RAM. It does so when it can.
+   *
+   * @throws {CprError} ERR_CPR_NO_BALLOON
+   */
+  setBalloon(target: number): Promise<void>;
+  /** `query-balloon`: bytes of RAM that the guest has left. @throws {CprError} ERR_CPR_NO_BALLOON */
+  queryBalloon(): Promise<number>;
   /** `system_wakeup`. */
   wakeUp(): Promise<void>;
   /**

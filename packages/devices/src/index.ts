@@ -19,6 +19,7 @@ export { Uart16550Model } from "./uart-16550/uart-16550.ts";
 export * from "./virtio/virtio-device.ts";
 export * from "./virtio/virtio-pci.ts";
 export * from "./virtio/virtqueue.ts";
+export { VirtioBalloonPciModel } from "./virtio-balloon/virtio-balloon-pci.ts";
 export { VirtioBlockPciModel } from "./virtio-blk/virtio-blk-pci.ts";
 export { VirtioRngModel } from "./virtio-rng/virtio-rng.ts";
 export { VirtConsoleModel, VirtSerialPortModel } from "./virtio-serial/serial-port-models.ts";

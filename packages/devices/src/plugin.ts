@@ -12,9 +12,10 @@ import {
   PvpanicModel,
   ResetControlModel,
   Uart16550Model,
+  VirtConsoleModel,
+  VirtioBalloonPciModel,
   VirtioBlockPciModel,
   VirtioRngModel,
-  VirtConsoleModel,
   VirtioSerialPciModel,
   VirtSerialPortModel,
   VmgenidModel,
@@ -39,6 +40,7 @@ export default definePlugin({
     context.contribute(DeviceModel, VirtioRngModel);
     context.contribute(DeviceModel, VirtioBlockPciModel);
     context.contribute(DeviceModel, VirtConsoleModel);
+    context.contribute(DeviceModel, VirtioBalloonPciModel);
     context.contribute(DeviceModel, VirtioSerialPciModel);
     context.contribute(DeviceModel, VirtSerialPortModel);
     context.contribute(DeviceModel, VmgenidModel);

@@ -5,7 +5,7 @@ import {
   type MemorySupports,
   machineErrors,
 } from "@cpr/core";
-import { pageFunctionsUrl, touchedRangesOf } from "@cpr/native-mman";
+import { pageFunctionsUrl, reclaimUrl, touchedRangesOf } from "@cpr/native-mman";
 
 const pageSize = 4096;
 
@@ -41,6 +41,7 @@ class AnonymousMemory implements MemoryBacking {
   readonly identity = undefined;
   readonly created = true;
   readonly pageFunctions = pageFunctionsUrl;
+  readonly reclaim = { module: reclaimUrl, shared: false };
   readonly #prealloc: boolean;
   #target: Uint8Array | undefined;
   #closed = false;

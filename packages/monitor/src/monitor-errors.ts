@@ -63,6 +63,11 @@ export const monitorErrors = defineErrors({
         : "Descriptors can be received by -qmp unix:PATH only, and only if the addon of @cpr/native-socket was compiled, which " +
           "needs g++, make and python3. -add-fd takes descriptors that the process inherits.",
   }),
+  ERR_CPR_BALLOON_TARGET: defineError<None>({
+    category: "usage",
+    when: "`balloon` asks the guest to have no RAM at all.",
+    message: () => "Parameter 'target' expects a size",
+  }),
   ERR_CPR_CHANNELS: defineError<{ problem: string }>({
     category: "usage",
     when: "`migrate` or `migrate-incoming` is told no URI, or channels that make none.",

@@ -1,4 +1,5 @@
 import { definePlugin, MonitorCommand } from "@cpr/core";
+import { BalloonCommand, QueryBalloonCommand } from "./commands/balloon.ts";
 import { CprLoadCommand, CprSaveCommand } from "./commands/checkpoint.ts";
 import {
   AddDescriptorCommand,
@@ -48,6 +49,7 @@ export default definePlugin({
   setup(context) {
     for (const command of [
       AddDescriptorCommand,
+      BalloonCommand,
       CloseDescriptorCommand,
       ContCommand,
       CprLoadCommand,
@@ -65,6 +67,7 @@ export default definePlugin({
       MigrateSetParameterCommand,
       MigrateSetParametersCommand,
       QmpCapabilitiesCommand,
+      QueryBalloonCommand,
       QueryCharacterDevicesCommand,
       QueryCommandsCommand,
       QueryBlockCommand,

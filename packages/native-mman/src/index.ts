@@ -18,6 +18,6 @@ export * from "./lock-holder.ts";
 export * from "./lock-object.ts";
 export * from "./mapped-memory.ts";
 export * from "./memory-map.ts";
-export { pageFunctionsUrl } from "./page-functions-url.ts";
+export { pageFunctionsUrl, reclaimUrl } from "./module-urls.ts";
 export * from "./reason.ts";
 export { touchedRangesOf } from "./touched-ranges.ts";

@@ -9,7 +9,7 @@ import {
 } from "@cpr/core";
 import { dataRangesOf, tryLock } from "./descriptor.ts";
 import { addressOf, flushCache, mapOver, populate } from "./memory-map.ts";
-import { pageFunctionsUrl } from "./page-functions-url.ts";
+import { pageFunctionsUrl, reclaimUrl } from "./module-urls.ts";
 import { reasonOf } from "./reason.ts";
 import { touchedRangesOf } from "./touched-ranges.ts";
 
@@ -54,6 +54,7 @@ export class MappedMemory implements MemoryBacking {
   readonly ownership?: MemoryOwnership;
   readonly discard: MemoryBacking["discard"];
   readonly pageFunctions = pageFunctionsUrl;
+  readonly reclaim: MemoryBacking["reclaim"];
   readonly alignment: RamAlignment | undefined;
   readonly #options: MappedMemoryOptions;
   #descriptor: number | undefined;
@@ -71,6 +72,9 @@ export class MappedMemory implements MemoryBacking {
     this.#options = options;
     this.#descriptor = options.descriptor;
     this.discard = options.discard;
+    // A device keeps all of its memory, used or not.
+    this.reclaim =
+      options.sparse === false ? undefined : { module: reclaimUrl, shared: options.visibility === "shared" };
     if (options.locked !== undefined) {
       this.ownership = this.#ownership(options.locked);
     }

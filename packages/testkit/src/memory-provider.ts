@@ -27,6 +27,7 @@ import type {
   OpenMemoryOptions,
   PageFunctions,
   RamAlignment,
+  ReclaimFunction,
 } from "@cpr/core";
 import { CaseList, type ComplianceCase } from "./compliance-case.ts";
 import { equalBytes, pseudoRandomBytes, rejectsWithCprError } from "./expectations.ts";
@@ -199,6 +200,36 @@ export async function memoryProviderCases(fixture: MemoryProviderFixture): Promi
           return;
         }
         checkPageFunctions(functions);
+      }),
+    )
+    .add(
+      "gives pages back, if it says how: they are zero or as they were, and all others as they were",
+      withPlace(async (specimen) => {
+        const backing = await specimen.open();
+        if (backing.reclaim === undefined) {
+          return;
+        }
+        let give: ReclaimFunction;
+        try {
+          ({ reclaim: give } = (await import(backing.reclaim.module)) as { reclaim: ReclaimFunction });
+        } catch {
+          // Not for this host.
+          return;
+        }
+        const { target } = addressSpace();
+        backing.mapInto(target);
+        const bytes = pseudoRandomBytes(size);
+        target.set(bytes);
+        const [start, end] = [size / 4, size / 2];
+        const pages = target.subarray(start, end);
+        give(pages, backing.reclaim.shared);
+        const kept = pages.every((byte, at) => byte === bytes[start + at]);
+        if (!kept) bytes.fill(0, start, end);
+        equalBytes(target, bytes, "RAM after pages were given back");
+        // They can be used again.
+        pages.fill(1);
+        bytes.fill(1, start, end);
+        equalBytes(target, bytes, "RAM that is used again");
       }),
     )
     .add(

@@ -127,6 +127,18 @@ const broken: Record<string, { readonly provider: new () => MemoryProvider; read
       "gives zeros again to who opens it again",
     ],
   },
+  "gives more back than it is told to": {
+    provider: withMemory(
+      class extends KeptMemory {
+        readonly reclaim = {
+          module: `data:text/javascript,export const reclaim = (pages) =>
+            new Uint8Array(pages.buffer, pages.byteOffset, pages.length + 1).fill(0);`,
+          shared: true,
+        };
+      },
+    ),
+    noticedBy: ["gives pages back, if it says how: they are zero or as they were, and all others as they were"],
+  },
   "names functions on pages that count zero pages too": {
     provider: withMemory(
       class extends KeptMemory {

@@ -127,6 +127,12 @@ export const machineErrors = defineErrors({
     message: ({ id }) => `Character device '${id}' not found`,
     hint: ({ known }) => `There are: ${known.join(", ") || "none"}. -chardev TYPE,id=ID makes one.`,
   }),
+  ERR_CPR_NO_BALLOON: defineError<Record<string, never>>({
+    category: "refused",
+    when: "`balloon` or `query-balloon` in a VM without a balloon.",
+    message: () => "No balloon device has been activated",
+    hint: () => "Start the VM with -device virtio-balloon-pci.",
+  }),
   ERR_CPR_CHARACTER_DEVICE_BUSY: defineError<{ id: string }>({
     category: "usage",
     when: "Two devices of the machine are to have the same character device.",

@@ -4,6 +4,7 @@ import type { HostFile, MachineRequest } from "../device.ts";
 import type { SerializedError } from "../errors.ts";
 import type { RamRegion } from "../guest-memory.ts";
 import type { MachineOptions } from "../machine.ts";
+import type { MemoryReclaim } from "../memory-provider.ts";
 import type { MigrationBlock } from "../migration-blocker.ts";
 import type { DeviceSection } from "../stream/description-section.ts";
 import type { GuestTime } from "./guest-time.ts";
@@ -15,6 +16,15 @@ export interface MachineBlueprint {
   /** What `RamAllocation.handle` gave. */
   readonly ram: unknown;
   readonly regions: readonly RamRegion[];
+  /** The parts of RAM whose pages can be given back to the host, and how. */
+  readonly reclaim: readonly RamReclaim[];
+}
+
+/** A part of RAM whose pages can be given back to the host. */
+export interface RamReclaim extends MemoryReclaim {
+  /** Where it begins in {@link GuestMemory.bytes}. */
+  readonly offset: number;
+  readonly size: number;
 }
 
 /** A character device that a device of the machine can have. */
@@ -68,6 +78,8 @@ export interface ExecutionStatistics {
 /** What a machine tells the control plane, in the order of time. */
 export type MachineEvent =
   | { readonly kind: "output"; readonly characterDevice: string; readonly bytes: Uint8Array }
+  /** The guest has given up memory, or taken some back: bytes of RAM that it has left. */
+  | { readonly kind: "balloon"; readonly actual: number }
   /** The guest listens to a character device, or does not any more. */
   | { readonly kind: "listening"; readonly characterDevice: string; readonly listening: boolean }
   /**
@@ -123,6 +135,10 @@ export interface MachineControl {
   /** Tells the devices that the guest may go on a second time from the state in which it is. Only while paused. */
   branch(): Promise<void>;
   powerDown(): Promise<void>;
+  /** Asks the guest to have no more than that many bytes of RAM. @throws {CprError} ERR_CPR_NO_BALLOON */
+  setBalloon(target: number): Promise<void>;
+  /** Bytes of RAM that the guest has left. @throws {CprError} ERR_CPR_NO_BALLOON */
+  queryBalloon(): Promise<number>;
   /** Gives input to a character device; fulfilled when there is room for more. */
   input(characterDevice: string, bytes: Uint8Array): Promise<void>;
   /** Output that was told is not held any more by this side. */

@@ -1,4 +1,5 @@
 import { Backend, type Execution, type ExecutionEvent } from "../backend.ts";
+import type { Balloon } from "../balloon.ts";
 import { createBus } from "../bus.ts";
 import { type Device, DeviceModel, type MachineRequest } from "../device.ts";
 import { machineErrors } from "../errors/machine-errors.ts";
@@ -36,6 +37,7 @@ import {
   machineState,
   processorSection,
 } from "./machine-state.ts";
+import { enableReclaim } from "./ram-reclaim.ts";
 
 interface BuiltMachine {
   readonly machine: Machine;
@@ -87,7 +89,7 @@ export class MachineHost implements MachineControl {
     this.#onEvent = onEvent;
   }
 
-  async build({ options, characterDevices, ram, regions }: MachineBlueprint): Promise<MachineDescription> {
+  async build({ options, characterDevices, ram, regions, reclaim }: MachineBlueprint): Promise<MachineDescription> {
     for (const description of characterDevices) this.#addCharacterDevice(description);
     const [backend, machineModel, deviceModels] = await Promise.all([
       this.#kernel.get(Backend, options.backend),
@@ -140,6 +142,11 @@ export class MachineHost implements MachineControl {
         request: (request) => this.#requested(request),
       });
       checkIds(machine.devices);
+      const { balloon } = machine.devices.find((device) => device.balloon !== undefined) ?? {};
+      if (balloon !== undefined) {
+        balloon.onChange = (actual) => this.#onEvent({ kind: "balloon", actual });
+        await enableReclaim(memory, reclaim);
+      }
       this.#built = { machine, execution, processorCount: options.processorCount, disks };
       return { devices: machine.devices.map(describeDevice), blockDevices: disks.descriptions };
     } catch (error) {
@@ -274,6 +281,15 @@ export class MachineHost implements MachineControl {
     this.#machine.machine.powerDown();
   }
 
+  async setBalloon(target: number): Promise<void> {
+    this.#balloon.setTarget(target);
+    this.#machine.execution.kick();
+  }
+
+  async queryBalloon(): Promise<number> {
+    return this.#balloon.actual;
+  }
+
   async input(characterDevice: string, bytes: Uint8Array): Promise<void> {
     const room = this.#channel(characterDevice).push(bytes);
     this.#machine.execution.kick();
@@ -307,6 +323,14 @@ export class MachineHost implements MachineControl {
     await built.disks.close();
     this.#networks.close();
     this.#flushOutput();
+  }
+
+  get #balloon(): Balloon {
+    const { balloon } = this.#machine.machine.devices.find((device) => device.balloon !== undefined) ?? {};
+    if (balloon === undefined) {
+      throw machineErrors.ERR_CPR_NO_BALLOON({});
+    }
+    return balloon;
   }
 
   get #machine(): BuiltMachine {

@@ -100,6 +100,14 @@ export class MachineThread implements MachineControl {
     return this.#call("powerDown") as Promise<void>;
   }
 
+  setBalloon(target: number): Promise<void> {
+    return this.#call("setBalloon", target) as Promise<void>;
+  }
+
+  queryBalloon(): Promise<number> {
+    return this.#call("queryBalloon") as Promise<number>;
+  }
+
   input(characterDevice: string, bytes: Uint8Array): Promise<void> {
     return this.#call("input", characterDevice, bytes) as Promise<void>;
   }

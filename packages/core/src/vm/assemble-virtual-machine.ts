@@ -54,6 +54,7 @@ export async function assembleVirtualMachine(
     characterDevices: [...characterDevices].map(([id, { opened = true }]) => ({ id, opened })),
     ram: ram.allocation.handle,
     regions: ram.regions,
+    reclaim: ram.reclaim,
   });
   meanwhile?.();
   void loadAhead(kernel, incoming !== undefined, ram.pageFunctions);

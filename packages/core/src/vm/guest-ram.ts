@@ -5,6 +5,7 @@ import { migrationErrors } from "../errors/migration-errors.ts";
 import { isCprError } from "../errors.ts";
 import { GuestMemory, layOutRam, type RamAlignment, type RamAllocation, type RamRegion } from "../guest-memory.ts";
 import type { Kernel } from "../kernel.ts";
+import type { RamReclaim } from "../machine-thread/machine-control.ts";
 import {
   type MemoryBacking,
   type MemoryObjectOptions,
@@ -117,6 +118,15 @@ export class GuestRam {
   /** See {@link MemoryBacking.pageFunctions}. */
   get pageFunctions(): string | undefined {
     return this.blocks.find(({ backing }) => backing.pageFunctions !== undefined)?.backing.pageFunctions;
+  }
+
+  /** The parts whose pages can be given back to the host, and how. */
+  get reclaim(): readonly RamReclaim[] {
+    return this.blocks.flatMap(({ backing: { reclaim }, bytes }) =>
+      reclaim === undefined
+        ? []
+        : [{ ...reclaim, offset: bytes.byteOffset - this.allocation.bytes.byteOffset, size: bytes.length }],
+    );
   }
 
   /** The same without any block in it: what is done with it has no effect. */

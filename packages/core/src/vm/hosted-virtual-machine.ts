@@ -31,6 +31,7 @@ import type {
   VirtualMachineEvent,
 } from "../virtual-machine.ts";
 import type { CharacterBackend } from "../virtual-machine-configuration.ts";
+import { BalloonChanges } from "./balloon-changes.ts";
 import { CharacterConnection } from "./character-connection.ts";
 import { Exclusive } from "./exclusive.ts";
 import type { GuestRam } from "./guest-ram.ts";
@@ -87,6 +88,7 @@ export class HostedVirtualMachine implements VirtualMachine, MigrationSubject {
   readonly #listeners: ((event: VirtualMachineEvent) => void)[] = [];
   readonly #resolveEnded: (end: VirtualMachineEnd) => void;
   readonly #migrations: Migrations;
+  readonly #balloonChanges = new BalloonChanges((actual) => this.#emit({ event: "BALLOON_CHANGE", actual }));
   readonly #characterConnections: ReadonlyMap<string, CharacterConnection>;
   #runState: RunState;
   /** The guest was suspended when the VM was stopped. */
@@ -185,6 +187,14 @@ export class HostedVirtualMachine implements VirtualMachine, MigrationSubject {
       }
       await this.#reset(false);
     });
+  }
+
+  async setBalloon(target: number): Promise<void> {
+    await this.#operate(() => this.control.setBalloon(target));
+  }
+
+  queryBalloon(): Promise<number> {
+    return this.control.queryBalloon();
   }
 
   async powerDown(): Promise<void> {
@@ -287,6 +297,9 @@ export class HostedVirtualMachine implements VirtualMachine, MigrationSubject {
     switch (event.kind) {
       case "output":
         this.#characterConnections.get(event.characterDevice)?.output(event.bytes);
+        break;
+      case "balloon":
+        this.#balloonChanges.change(event.actual);
         break;
       case "listening":
         this.#characterConnections.get(event.characterDevice)?.setListening(event.listening);

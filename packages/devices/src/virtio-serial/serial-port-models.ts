@@ -19,12 +19,11 @@ class PortDevice implements Device {
 /** Plugs a port into the bus of a virtio serial device. */
 function plugPort(context: DeviceContext, console: boolean): Device {
   const properties = new Properties(context);
-  const given = (name: string): boolean => context.properties[name] !== undefined;
   properties.part<VirtioSerialBus>("bus", "plug").plug({
     id: context.id,
-    wanted: given("nr") ? properties.integer("nr", 0xffff) : undefined,
+    wanted: context.properties["nr"] === undefined ? undefined : properties.integer("nr", 0xffff),
     console,
-    name: given("name") ? properties.text("name") : "",
+    name: properties.optionalText("name") ?? "",
     host: context.characterDevice(properties.text("chardev")),
   });
   return new PortDevice(context.id);

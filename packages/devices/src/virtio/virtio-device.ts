@@ -1,4 +1,4 @@
-import type { HostFile, StateSchema } from "@cpr/core";
+import type { Balloon, HostFile, StateSchema } from "@cpr/core";
 import type { Virtqueue } from "./virtqueue.ts";
 
 /** What becomes of the part of a virtio device's state that is its own; its queues and features are the transport's. */
@@ -44,6 +44,8 @@ export interface VirtioDevice {
   readonly configuration: Uint8Array;
   readonly checkpoint: VirtioCheckpoint;
   readonly hostFiles?: readonly HostFile[];
+  /** It is a balloon. */
+  readonly balloon?: Balloon;
   /** The buses that it has, by kind, into which further devices are plugged. */
   readonly buses?: Readonly<Record<string, unknown>>;
   /** The driver writes to the configuration space; without it, writes have no effect. */

@@ -1,6 +1,7 @@
 import {
   type AccessSize,
   array,
+  type Balloon,
   type Device,
   type DeviceCheckpoint,
   type DeviceContext,
@@ -102,6 +103,7 @@ class VirtioPci implements Device {
   readonly checkpoint: DeviceCheckpoint;
   readonly hostFiles?: readonly HostFile[];
   readonly buses?: Readonly<Record<string, unknown>>;
+  readonly balloon?: Balloon;
   readonly #device: VirtioDevice;
   readonly #function: PciFunction;
   readonly #queues: readonly PciQueue[];
@@ -125,6 +127,7 @@ class VirtioPci implements Device {
     this.#device = device;
     if (device.hostFiles !== undefined) this.hostFiles = device.hostFiles;
     if (device.buses !== undefined) this.buses = device.buses;
+    if (device.balloon !== undefined) this.balloon = device.balloon;
     this.#offered = device.features | ownFeatures;
     const { buffer, byteOffset, byteLength } = device.configuration;
     this.#configuration = new DataView(buffer, byteOffset, byteLength);

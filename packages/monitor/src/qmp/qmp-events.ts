@@ -36,6 +36,8 @@ function named(event: VirtualMachineEvent): readonly Omit<QmpEvent, "timestamp">
         },
       ];
     }
+    case "BALLOON_CHANGE":
+      return [{ event: "BALLOON_CHANGE", data: { actual: event.actual } }];
     case "MIGRATION":
       return [{ event: "MIGRATION", data: { status: event.status } }];
     case "MIGRATION_PASS":

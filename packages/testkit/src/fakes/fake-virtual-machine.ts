@@ -87,6 +87,15 @@ export class FakeVirtualMachine implements VirtualMachine {
     this.#note("powerDown");
   }
 
+  async setBalloon(target: number): Promise<void> {
+    this.#note("setBalloon", target);
+  }
+
+  async queryBalloon(): Promise<number> {
+    this.#note("queryBalloon");
+    return 64 << 20;
+  }
+
   async wakeUp(): Promise<void> {
     this.#note("wakeUp");
   }
