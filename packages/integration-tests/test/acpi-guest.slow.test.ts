@@ -1,5 +1,5 @@
 import { readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { CprProcess, FileLines } from "../../../tools/cpr-process.ts";
 import { busyboxInitramfs, guestAssets } from "../../../tools/guest-assets.ts";
@@ -28,16 +28,20 @@ while :; do
 done
 `;
 
-/** Waits for the power button, whose driver is a module, and switches the machine off then. */
+/** Waits for the power button and panics then; the drivers are modules. */
 const listeningInit = `#!/bin/busybox sh
 export PATH=/bin
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
-insmod /button.ko && echo "listening"
+for module in button pvpanic pvpanic-mmio; do insmod /$module.ko || echo "no $module"; done
+echo "listening"
 until grep -q "^ *[1-9]" /sys/firmware/acpi/interrupts/ff_pwr_btn; do sleep 1; done
 echo "pressed"
-poweroff -f
+echo c >/proc/sysrq-trigger
 `;
+
+/** The modules that the scripts load, by their folder below `drivers`. */
+const modulePaths = ["acpi/button.ko", "misc/pvpanic/pvpanic.ko", "misc/pvpanic/pvpanic-mmio.ko"];
 
 interface Turn {
   readonly round: number;
@@ -50,18 +54,18 @@ const parse = (line: string, word: string): Turn | undefined => {
 };
 
 /** Boots Debian's kernel to a script. */
-async function boot(init: string, processors = 1) {
+async function boot(init: string, more: readonly string[]) {
   const { kernel, busybox, modules } = await guestAssets();
   const machine = scratchMachine(kernel, { size: "256M" });
-  const button = {
-    path: "button.ko",
-    kind: "file",
-    data: readFileSync(join(modules, "kernel/drivers/acpi/button.ko")),
-  } as const;
+  const loaded = modulePaths.map((path) => ({
+    path: basename(path),
+    kind: "file" as const,
+    data: readFileSync(join(modules, "kernel/drivers", path)),
+  }));
   const initramfs = join(machine.state, "..", "initramfs.cpio");
-  writeFileSync(initramfs, busyboxInitramfs(readFileSync(busybox), init, [button]));
+  writeFileSync(initramfs, busyboxInitramfs(readFileSync(busybox), init, loaded));
   const options = machine.options([
-    ...["-accel", "interp", "-smp", `${processors}`, "-initrd", initramfs],
+    ...["-accel", "interp", "-initrd", initramfs, ...more],
     ...["-append", "console=ttyS0 cryptomgr.notests panic=-1"],
   ]);
   const process = await start(options);
@@ -96,7 +100,7 @@ describe("Debian's kernel, suspended to RAM", () => {
     "wakes with %i vCPUs, in the same process and in a new one",
     { timeout: 600_000 },
     async (processors) => {
-      const { machine, options, process } = await boot(sleepingInit, processors);
+      const { machine, options, process } = await boot(sleepingInit, ["-smp", `${processors}`]);
       const lines = new FileLines(machine.console);
       expect(await lines.until((line) => /^kinds of sleep: (.*)/.exec(line)?.[1], 180)).toContain("[deep]");
       const before = await lines.until((line) => parse(line, "sleep"), 120);
@@ -134,13 +138,16 @@ describe("Debian's kernel, suspended to RAM", () => {
   );
 });
 
-describe("Debian's kernel and the power button", () => {
-  it("is told of it, and switches off", { timeout: 300_000 }, async () => {
-    const { machine, process } = await boot(listeningInit);
+describe("Debian's kernel", () => {
+  it("is told of the power button, and tells of its panic", { timeout: 300_000 }, async () => {
+    const { machine, process } = await boot(listeningInit, ["-device", "pvpanic", "-device", "vmgenid"]);
     const lines = new FileLines(machine.console);
     await lines.until((line) => (line === "listening" ? true : undefined), 180);
     expect(await process.command("system_powerdown")).toBe("");
     await lines.until((line) => (line === "pressed" ? true : undefined), 60);
-    expect((await process.ended).status).toBe(0);
+    const { status, stderr } = await process.ended;
+    expect(stderr).toContain("GUEST_PANICKED");
+    expect(status).toBe(0);
+    expect(readFileSync(machine.console, "latin1")).not.toMatch(/^no /m);
   });
 });
