@@ -1,9 +1,10 @@
-import { readFileSync, writeFileSync } from "node:fs";
-import { basename, join } from "node:path";
+import { readFileSync, truncateSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { CprProcess, FileLines } from "../../../tools/cpr-process.ts";
 import { busyboxInitramfs, guestAssets } from "../../../tools/guest-assets.ts";
-import { type ScratchMachine, scratchMachine } from "./scratch.ts";
+import { diskModules, loadModules, moduleEntries } from "./guest-modules.ts";
+import { type ScratchMachine, scratchFolder, scratchMachine } from "./scratch.ts";
 
 /** Sleeps again and again, and tells before and after what the kernel's uptime is and whether a file in memory is as it was. */
 const sleepingInit = `#!/bin/busybox sh
@@ -11,8 +12,10 @@ export PATH=/bin
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
+${loadModules(diskModules)}
 dd if=/dev/urandom of=/data bs=64k count=32 2>/dev/null
-sum=$(sha256sum /data)
+sum=$(sha256sum </data)
+dd if=/data of=/dev/vda bs=64k conv=fsync 2>/dev/null || echo "write error"
 read -r kinds </sys/power/mem_sleep
 echo "kinds of sleep: $kinds"
 round=0
@@ -21,27 +24,28 @@ while :; do
   echo "sleep $round uptime $uptime"
   echo mem >/sys/power/state || echo "no sleep"
   read -r uptime idle </proc/uptime
-  [ "$(sha256sum /data)" = "$sum" ] && memory=same || memory=different
-  echo "woke $round uptime $uptime processors $(grep -c ^processor /proc/cpuinfo) memory $memory"
+  [ "$(sha256sum </data)" = "$sum" ] && memory=same || memory=different
+  echo 1 >/proc/sys/vm/drop_caches
+  [ "$(sha256sum </dev/vda)" = "$sum" ] && disk=same || disk=different
+  echo "woke $round uptime $uptime processors $(grep -c ^processor /proc/cpuinfo) memory $memory disk $disk"
   round=$((round + 1))
   sleep 3
 done
 `;
+
+const boardModules = ["acpi/button", "misc/pvpanic/pvpanic", "misc/pvpanic/pvpanic-mmio"] as const;
 
 /** Waits for the power button and panics then; the drivers are modules. */
 const listeningInit = `#!/bin/busybox sh
 export PATH=/bin
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
-for module in button pvpanic pvpanic-mmio; do insmod /$module.ko || echo "no $module"; done
+${loadModules(boardModules)}
 echo "listening"
 until grep -q "^ *[1-9]" /sys/firmware/acpi/interrupts/ff_pwr_btn; do sleep 1; done
 echo "pressed"
 echo c >/proc/sysrq-trigger
 `;
-
-/** The modules that the scripts load, by their folder below `drivers`. */
-const modulePaths = ["acpi/button.ko", "misc/pvpanic/pvpanic.ko", "misc/pvpanic/pvpanic-mmio.ko"];
 
 interface Turn {
   readonly round: number;
@@ -57,11 +61,7 @@ const parse = (line: string, word: string): Turn | undefined => {
 async function boot(init: string, more: readonly string[]) {
   const { kernel, busybox, modules } = await guestAssets();
   const machine = scratchMachine(kernel, { size: "256M" });
-  const loaded = modulePaths.map((path) => ({
-    path: basename(path),
-    kind: "file" as const,
-    data: readFileSync(join(modules, "kernel/drivers", path)),
-  }));
+  const loaded = moduleEntries(modules, [...diskModules, ...boardModules]);
   const initramfs = join(machine.state, "..", "initramfs.cpio");
   writeFileSync(initramfs, busyboxInitramfs(readFileSync(busybox), init, loaded));
   const options = machine.options([
@@ -91,7 +91,7 @@ async function wake(process: CprProcess, { console }: ScratchMachine, round: num
   expect(await process.command("system_wakeup")).toBe("");
   expect(await process.command("info status")).toBe("VM status: running");
   const line = await lines.until((each) => (parse(each, "woke")?.round === round ? each : undefined), 120);
-  expect(line).toMatch(/memory same$/);
+  expect(line).toMatch(/memory same disk same$/);
   return parse(line, "woke") as Turn;
 }
 
@@ -100,7 +100,12 @@ describe("Debian's kernel, suspended to RAM", () => {
     "wakes with %i vCPUs, in the same process and in a new one",
     { timeout: 600_000 },
     async (processors) => {
-      const { machine, options, process } = await boot(sleepingInit, ["-smp", `${processors}`]);
+      const disk = join(scratchFolder(), "disk.raw");
+      writeFileSync(disk, "");
+      truncateSync(disk, 2 << 20);
+      const { machine, options, process } = await boot(sleepingInit, [
+        ...["-smp", `${processors}`, "-drive", `file=${disk},format=raw,if=virtio`],
+      ]);
       const lines = new FileLines(machine.console);
       expect(await lines.until((line) => /^kinds of sleep: (.*)/.exec(line)?.[1], 180)).toContain("[deep]");
       const before = await lines.until((line) => parse(line, "sleep"), 120);
@@ -133,7 +138,7 @@ describe("Debian's kernel, suspended to RAM", () => {
       const text = readFileSync(machine.console, "latin1");
       expect(text).toMatch(/ACPI: PM: Waking up from system sleep state S3/);
       expect(text).toMatch(new RegExp(`woke 1 .* processors ${processors} `));
-      expect(text).not.toMatch(/WARNING:|BUG:|Call Trace|Oops|soft lockup|no sleep/);
+      expect(text).not.toMatch(/WARNING:|BUG:|Call Trace|Oops|soft lockup|no sleep|no module|write error/);
     },
   );
 });
@@ -148,6 +153,6 @@ describe("Debian's kernel", () => {
     const { status, stderr } = await process.ended;
     expect(stderr).toContain("GUEST_PANICKED");
     expect(status).toBe(0);
-    expect(readFileSync(machine.console, "latin1")).not.toMatch(/^no /m);
+    expect(readFileSync(machine.console, "latin1")).not.toMatch(/no module/);
   });
 });

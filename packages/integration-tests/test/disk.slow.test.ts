@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { CprProcess, FileLines } from "../../../tools/cpr-process.ts";
 import { busyboxInitramfs, guestAssets } from "../../../tools/guest-assets.ts";
+import { diskModules, loadModules, moduleEntries } from "./guest-modules.ts";
 import { type ScratchMachine, scratchMachine } from "./scratch.ts";
 
 const chunkSize = 256 * 1024;
@@ -11,24 +12,13 @@ const chunkSize = 256 * 1024;
 const chunks = 8;
 const diskSize = 16 << 20;
 
-/** In the order in which they need each other. */
-const modules = [
-  "virtio/virtio_ring",
-  "virtio/virtio",
-  "virtio/virtio_pci_modern_dev",
-  "virtio/virtio_pci_legacy_dev",
-  "virtio/virtio_pci",
-  "block/virtio_blk",
-] as const;
-const moduleFile = (name: string): string => `${name.split("/").at(-1)}.ko`;
-
 /** Writes chunks, reads them again from the disk, and tells of each what its sum is and whether it was read as it was written. */
 const diskInit = `#!/bin/busybox sh
 export PATH=/bin
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
-for each in ${modules.map(moduleFile).join(" ")}; do insmod /$each || echo "no module $each"; done
+${loadModules(diskModules)}
 read -r sectors </sys/block/vda/size
 read -r serial </sys/block/vda/serial
 read -r cache </sys/block/vda/queue/write_cache
@@ -63,17 +53,13 @@ function parseRound(line: string): Round | undefined {
 }
 
 async function describeGuest(): Promise<{ machine: ScratchMachine; disk: string; options: string[] }> {
-  const { kernel, busybox, modules: folder } = await guestAssets();
+  const { kernel, busybox, modules } = await guestAssets();
   const machine = scratchMachine(kernel, { size: "256M" });
   const disk = join(machine.state, "..", "disk.raw");
   const initramfs = join(machine.state, "..", "initramfs.cpio");
   writeFileSync(disk, "");
   truncateSync(disk, diskSize);
-  const files = modules.map((name) => ({
-    ...{ path: moduleFile(name), kind: "file" },
-    data: readFileSync(join(folder, "kernel", "drivers", `${name}.ko`)),
-  })) satisfies Parameters<typeof busyboxInitramfs>[2];
-  writeFileSync(initramfs, busyboxInitramfs(readFileSync(busybox), diskInit, files));
+  writeFileSync(initramfs, busyboxInitramfs(readFileSync(busybox), diskInit, moduleEntries(modules, diskModules)));
   const options = machine.options([
     ...["-accel", "interp", "-initrd", initramfs, "-append", "console=ttyS0 cryptomgr.notests panic=-1"],
     ...["-drive", `file=${disk},format=raw,if=virtio,serial=checked,discard=unmap`],
