@@ -12,6 +12,8 @@ if (Number(process.versions.node.split(".")[0]) >= oldestNode) {
 async function start() {
   // NOTE: not imported, because an import of one of Node's modules reads, and so loads, all that it would load lazily.
   const [module, { join }, { homedir }] = ["module", "path", "os"].map((name) => process.getBuiltinModule(name));
+  // Node has four threads for what may wait, e.g. for disks: too few for a guest that asks for much at the same time.
+  process.env.UV_THREADPOOL_SIZE ??= "16";
   // V8 keeps the code that it compiled for the next start, or, where it cannot write, compiles it again.
   module.enableCompileCache(join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "cpr"));
   const words = process.argv.slice(2);

@@ -1,3 +1,6 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type FakeOptions, fakeVirtualMachine, type, until } from "./fakes/fake-machine.ts";
 import { disks, type FakeDisk, streams, transportFaults } from "./fakes/fake-plugin.ts";
@@ -54,6 +57,28 @@ describe("a disk", () => {
     expect(machine.runState).toBe("running");
     expect(disk.lockedBy).toBeDefined();
     await machine.quit();
+  });
+
+  it("that another VM has changed keeps a VM that was saved from going on", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "cpr-core-"));
+    const path = join(folder, "disk.raw");
+    await writeFile(path, "contents");
+    disks.set(path, disk);
+    const { machine } = await withDisk({ disks: [path] });
+    await machine.migrate("store:a");
+    await machine.migrationDone();
+    await machine.cont();
+    await machine.migrate("store:a");
+    await machine.migrationDone();
+    await writeFile(path, "others' contents");
+    await expect(machine.cont()).rejects.toMatchObject({
+      code: "ERR_CPR_BLOCK_MOVED_ON",
+      details: { id: "disk0", path },
+    });
+    expect(machine.runState).toBe("paused");
+    expect(disk.lockedBy).toBeUndefined();
+    await machine.quit();
+    await rm(folder, { recursive: true });
   });
 
   it.each([false, true])("stays the VM's if it cannot be saved (stopped before: %s)", async (stopped) => {

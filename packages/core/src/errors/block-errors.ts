@@ -41,6 +41,13 @@ export const blockErrors = defineErrors({
     hint: ({ path, pid }) =>
       `Is another process using the image [${path}]?${pid === undefined ? "" : ` It is process ${pid}.`}`,
   }),
+  ERR_CPR_BLOCK_MOVED_ON: defineError<{ id: string; path: string }>({
+    category: "refused",
+    when: "`cont` of a VM that was saved, after another one has changed its disk.",
+    message: ({ id, path }) => `The disk '${id}' (${path}) was changed since this VM was saved`,
+    hint: () =>
+      "The guest would damage it. Save the VM that has changed it, or load that one's checkpoint; end this one.",
+  }),
   ERR_CPR_BLOCK_NO_LOCKS: defineError<{ path: string; reason: string }>({
     category: "host",
     when: "The file system of a disk's image has no locks.",

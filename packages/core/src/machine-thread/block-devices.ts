@@ -1,6 +1,10 @@
+import { isDeepStrictEqual } from "node:util";
 import { type BlockDevice, type BlockDeviceOptions, BlockDriver } from "../block-driver.ts";
+import type { HostFile } from "../device.ts";
 import { blockErrors } from "../errors/block-errors.ts";
 import type { Kernel } from "../kernel.ts";
+import { observeFiles } from "../migration/host-files.ts";
+import type { FileFacts } from "../stream/description-section.ts";
 import type { BlockDeviceDescription, BlockFailure } from "./machine-control.ts";
 import { ReportingBlockDevice } from "./reporting-block-device.ts";
 
@@ -14,6 +18,8 @@ interface OpenBlockDevice {
 /** The disks of one machine. They are opened before its devices are made, and each is taken by one of them at most. */
 export class BlockDevices {
   readonly #open = new Map<string, OpenBlockDevice>();
+  /** What the images were like when they were released. */
+  #released: readonly FileFacts[] | undefined;
 
   /**
    * Opens all of them, or none.
@@ -64,22 +70,28 @@ export class BlockDevices {
     return found.device;
   }
 
-  /** Locks all of them, or none. @throws {CprError} ERR_CPR_BLOCK_LOCKED */
+  /**
+   * Locks all of them, or none.
+   *
+   * @throws {CprError} ERR_CPR_BLOCK_LOCKED if another process has one, ERR_CPR_BLOCK_MOVED_ON if one has had it since {@link release}.
+   */
   async lock(): Promise<void> {
     try {
       for (const device of this.#devices) {
         await device.lock();
       }
+      await this.#checkReleased();
     } catch (error) {
-      this.unlock();
+      this.#unlock();
       throw error;
     }
+    this.#released = undefined;
   }
 
-  unlock(): void {
-    for (const device of this.#devices) {
-      device.unlock();
-    }
+  /** Gives the locks up, so that another VM can go on with the disks. */
+  async release(): Promise<void> {
+    this.#released = await observeFiles(this.#images);
+    this.#unlock();
   }
 
   async flush(): Promise<void> {
@@ -89,6 +101,28 @@ export class BlockDevices {
   async close(): Promise<void> {
     await Promise.all(this.#devices.map((device) => device.close()));
     this.#open.clear();
+  }
+
+  /** Fails if somebody has changed an image while this VM did not have it: what its guest knows of the disk is wrong then. */
+  async #checkReleased(): Promise<void> {
+    if (this.#released === undefined) {
+      return;
+    }
+    const now = await observeFiles(this.#images);
+    const changed = this.#released.find((before, index) => !isDeepStrictEqual(before, now[index]));
+    if (changed !== undefined) {
+      throw blockErrors.ERR_CPR_BLOCK_MOVED_ON({ id: changed.id, path: changed.path });
+    }
+  }
+
+  #unlock(): void {
+    for (const device of this.#devices) {
+      device.unlock();
+    }
+  }
+
+  get #images(): readonly HostFile[] {
+    return this.#devices.flatMap(({ hostFile }) => hostFile ?? []);
   }
 
   get #devices(): readonly BlockDevice[] {

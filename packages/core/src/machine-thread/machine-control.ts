@@ -102,7 +102,7 @@ export interface MachineControl {
   build(blueprint: MachineBlueprint): Promise<MachineDescription>;
   /** Puts what the guest starts from into RAM and the boot vCPU. */
   boot(): Promise<void>;
-  /** @throws {CprError} ERR_CPR_BLOCK_LOCKED if another process has a disk by now; the machine stands still then. */
+  /** @throws {CprError} ERR_CPR_BLOCK_LOCKED, ERR_CPR_BLOCK_MOVED_ON if another VM has a disk or had it; the machine stands still then. */
   start(): Promise<void>;
   /** Fulfilled when no guest instruction executes, no device is at work, and what the guest wrote to disks is durable. */
   pause(): Promise<void>;

@@ -217,7 +217,7 @@ export class MachineHost implements MachineControl {
   }
 
   async releaseDisks(): Promise<void> {
-    this.#machine.disks.unlock();
+    await this.#machine.disks.release();
   }
 
   async claimDisks(): Promise<void> {

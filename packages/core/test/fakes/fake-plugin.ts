@@ -6,6 +6,7 @@
  * @packageDocumentation
  */
 import { once } from "node:events";
+import { existsSync } from "node:fs";
 import {
   Backend,
   type BackendAvailability,
@@ -581,7 +582,7 @@ class FakeBlockDriver implements BlockDriver {
     };
     const device: BlockDevice = {
       ...{ id, driver, path, readOnly, size: 1 << 20, logicalBlockSize: 512, supports: this.supports },
-      hostFile: undefined,
+      hostFile: existsSync(path) ? { id, path } : undefined,
       read: () => request("read"),
       write: () => request("write"),
       flush: () => request("flush"),

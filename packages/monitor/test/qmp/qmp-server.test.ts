@@ -135,6 +135,16 @@ describe("QMP", () => {
     machine.emit({ event: "MIGRATION", status: "active" });
     machine.emit({ event: "MIGRATION_PASS", pass: 1 });
     machine.emit({ event: "GUEST_PANICKED", report: "…" });
+    machine.emit({
+      ...{
+        event: "BLOCK_IO_ERROR",
+        device: "disk0",
+        operation: "write",
+        noSpace: true,
+        reason: "No space left on device",
+      },
+      report: "…",
+    });
     machine.emit({ event: "INTERNAL_ERROR", report: "no such instruction" });
     const timestamp = { seconds: expect.any(Number), microseconds: expect.any(Number) };
     const first = await one.next();
@@ -148,6 +158,13 @@ describe("QMP", () => {
       ["MIGRATION", { status: "active" }],
       ["MIGRATION_PASS", { pass: 1 }],
       ["GUEST_PANICKED", { action: "poweroff" }],
+      [
+        "BLOCK_IO_ERROR",
+        {
+          ...{ device: "disk0", "node-name": "disk0", operation: "write", action: "report", nospace: true },
+          reason: "No space left on device",
+        },
+      ],
     ]) {
       expect(await one.next()).toEqual({ event, data, timestamp });
     }
