@@ -49,6 +49,8 @@ export interface PciFunctionDescription {
   readonly interruptPin?: true;
   /** It has MSI-X. */
   readonly messages?: PciMessages;
+  /** {@link PciFunction.busMaster} has changed. */
+  busMasterChanged?(): void;
 }
 
 /** The part of a device's state that is the PCI function's: configuration space and MSI-X. It belongs into the device's own state. */
@@ -67,6 +69,8 @@ export interface PciFunction {
   setInterrupt(level: boolean): void;
   /** The guest has enabled MSI-X: interrupts are to be sent with {@link sendMessage}. */
   readonly messagesEnabled: boolean;
+  /** The guest lets the function read and write RAM and send messages (PCI 3.0 §6.2.2). Its device keeps to it; messages are held back here. */
+  readonly busMaster: boolean;
   /** Sends the message of an MSI-X vector; if it is masked it is pending. */
   sendMessage(vector: number): void;
   readonly state: PciFunctionState;

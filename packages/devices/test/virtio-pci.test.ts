@@ -183,6 +183,20 @@ describe("a virtio device on the PCI bus", () => {
     expect(queue.takeUsed()).toHaveLength(1);
   });
 
+  it("takes no request and sends no message while it may not access RAM", () => {
+    begin();
+    driver.enableMessages(3);
+    driver.configure(4, 2, 0x0002);
+    queue.offer(request("a"));
+    driver.notify(0);
+    parts.echo.transport.configurationChanged();
+    expect(queue.takeUsed()).toEqual([]);
+    expect(parts.apicBus.messages).toEqual([]);
+    driver.configure(4, 2, 0x0006);
+    expect(queue.takeUsed()).toHaveLength(1);
+    expect(parts.apicBus.messages.map(({ vector }) => vector)).toEqual([0x41]);
+  });
+
   it("can be reached through configuration space", () => {
     begin();
     const at = driver.structures.get(5)?.capability ?? 0;

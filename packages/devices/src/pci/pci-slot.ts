@@ -52,12 +52,15 @@ export class PciSlot implements PciFunction {
   readonly #bars: readonly PlacedBar[];
   readonly #messages: MessageTable | undefined;
   readonly #messageControl: DataView | undefined;
+  readonly #busMasterChanged: () => void;
+  #busMaster = false;
   #level = false;
   #pin = false;
 
   constructor(description: PciFunctionDescription, wiring: SlotWiring) {
     this.owner = wiring.owner;
     this.#wiring = wiring;
+    this.#busMasterChanged = () => description.busMasterChanged?.();
     const { messages } = description;
     const table = messages === undefined ? undefined : new MessageTable(messages.vectors, (each) => this.#send(each));
     this.#messages = table;
@@ -103,6 +106,10 @@ export class PciSlot implements PciFunction {
     return this.#messages?.enabled === true;
   }
 
+  get busMaster(): boolean {
+    return this.#busMaster;
+  }
+
   setInterrupt(level: boolean): void {
     this.#level = level;
     this.#configuration.interruptStatus = level;
@@ -142,6 +149,11 @@ export class PciSlot implements PciFunction {
   /** Does what follows from the present configuration space. */
   #follow(): void {
     const enabled = (this.#configuration.command & command.memorySpace) !== 0;
+    const busMaster = (this.#configuration.command & command.busMaster) !== 0;
+    if (busMaster !== this.#busMaster) {
+      this.#busMaster = busMaster;
+      this.#busMasterChanged();
+    }
     let moved = false;
     for (const bar of this.#bars) {
       const address = enabled ? this.#configuration.bar(bar.index) : 0;
@@ -172,7 +184,7 @@ export class PciSlot implements PciFunction {
 
   /** A message is a write to memory, which a function may make as a bus master only (PCI 3.0 §6.2.2). */
   #send(message: ApicMessage): void {
-    if ((this.#configuration.command & command.busMaster) !== 0) this.#wiring.send(message);
+    if (this.#busMaster) this.#wiring.send(message);
   }
 }
 

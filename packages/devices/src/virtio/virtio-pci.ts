@@ -160,10 +160,12 @@ class VirtioPci implements Device {
         ],
         capabilities: this.#capabilities(),
         interruptPin: true,
+        busMasterChanged: () => this.#followBusMaster(),
         ...(this.#vectors === 0 ? {} : { messages: { vectors: this.#vectors, bar: messageBar } }),
       },
       addr === undefined ? undefined : String(addr),
     );
+    this.#followBusMaster();
     this.checkpoint = this.#makeCheckpoint(options.name);
   }
 
@@ -181,10 +183,7 @@ class VirtioPci implements Device {
   resume(): void {
     this.#paused = false;
     this.#device.resume?.();
-    if (!this.#working) return;
-    for (const [index, { ring }] of this.#queues.entries()) {
-      if (ring.enabled) this.#device.notify(index);
-    }
+    this.#notifyAll();
   }
 
   close(): void {
@@ -194,6 +193,20 @@ class VirtioPci implements Device {
   /** Whether the device takes what the driver puts in its queues. */
   get #working(): boolean {
     return this.#started && this.#resetting === undefined && (this.#common.status & deviceStatus.needsReset) === 0;
+  }
+
+  #notifyAll(): void {
+    if (!this.#working || this.#paused) return;
+    for (const [index, { ring }] of this.#queues.entries()) {
+      if (ring.enabled) this.#device.notify(index);
+    }
+  }
+
+  /** A device that may not access RAM takes no more requests: the guest's next kernel may have other uses for their buffers. */
+  #followBusMaster(): void {
+    const { busMaster } = this.#function;
+    for (const { ring } of this.#queues) ring.suspended = !busMaster;
+    if (busMaster) this.#notifyAll();
   }
 
   // -- What the guest reads and writes ----------------------------------------------------------------------------------

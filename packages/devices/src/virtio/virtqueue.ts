@@ -70,6 +70,8 @@ export class Virtqueue {
   /** VIRTIO_F_EVENT_IDX and VIRTIO_F_INDIRECT_DESC were agreed on. */
   eventIndex = false;
   indirect = false;
+  /** RAM is out of reach: there is nothing to take. */
+  suspended = false;
   readonly #options: VirtqueueOptions;
   readonly #view: DataView;
   #enabled = false;
@@ -116,7 +118,7 @@ export class Virtqueue {
 
   /** Takes the next chain that the driver has made available; undefined if there is none, or the queue is not in use. */
   pop(): DescriptorChain | undefined {
-    if (!this.#enabled) return undefined;
+    if (!this.#enabled || this.suspended) return undefined;
     const ready = this.#availableCount();
     if (ready === 0) return undefined;
     if (ready > this.size) {
@@ -137,7 +139,7 @@ export class Virtqueue {
 
   /** Whether {@link pop} would find something. The driver is asked to tell of what comes later. */
   hasAvailable(): boolean {
-    if (!this.#enabled) return false;
+    if (!this.#enabled || this.suspended) return false;
     if (this.#availableCount() !== 0) return true;
     if (!this.eventIndex) return false;
     this.#view.setUint16(this.#used + ringHeader + usedElementSize * this.size, this.#nextAvailable, true);
