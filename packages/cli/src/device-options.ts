@@ -2,7 +2,19 @@ import type { DeviceModel, DeviceOptions } from "@cpr/core";
 import { cliErrors } from "./cli-errors.ts";
 import { parseOptionList } from "./option-list.ts";
 
-/** Reads what follows each `-device`: `MODEL,id=ID,key=value,…`. One without an id is named by its place among them. */
+/** QEMU's shorter names of models. */
+const aliases: ReadonlyMap<string, string> = new Map(
+  ["balloon", "blk", "net", "rng", "serial"].map((kind) => [`virtio-${kind}`, `virtio-${kind}-pci`]),
+);
+
+/** What has the bus that ports are plugged into, and what is a port; how it is named where the user has not. */
+const serialBus: DeviceOptions = { model: "virtio-serial-pci", id: "virtio-serial0", properties: {} };
+const serialPorts: readonly string[] = ["virtconsole", "virtserialport"];
+
+/**
+ * Reads what follows each `-device`: `MODEL,id=ID,key=value,…`. One without an id is named by its place among them. The bus of
+ * a virtio serial port is added where there is none, which QEMU wants to be told.
+ */
 export function parseDevices(texts: readonly string[]): readonly DeviceOptions[] {
   const devices: DeviceOptions[] = [];
   for (const [index, text] of texts.entries()) {
@@ -20,7 +32,10 @@ export function parseDevices(texts: readonly string[]): readonly DeviceOptions[]
     }
     if (!/^[a-z][a-z0-9._-]*$/i.test(id)) throw cliErrors.ERR_CPR_DEVICE_ID({ id });
     if (devices.some((other) => other.id === id)) throw cliErrors.ERR_CPR_DEVICE_ID_DUPLICATE({ id });
-    devices.push({ model: driver, id, properties });
+    const model = aliases.get(driver) ?? driver;
+    const lacksBus = properties["bus"] === undefined && !devices.some((other) => other.model === serialBus.model);
+    if (serialPorts.includes(model) && lacksBus) devices.push(serialBus);
+    devices.push({ model, id, properties });
   }
   return devices;
 }

@@ -31,6 +31,22 @@ describe("-device", () => {
     expect(() => parseDevices(texts)).toThrow(message);
   });
 
+  it("knows QEMU's short names, and adds the bus that ports need where there is none", () => {
+    const port = { model: "virtserialport", id: "device0", properties: { chardev: "a" } };
+    const bus = { model: "virtio-serial-pci", id: "virtio-serial0", properties: {} };
+    expect(parseDevices(["virtserialport,chardev=a", "virtconsole,chardev=b"])).toEqual([
+      bus,
+      port,
+      { model: "virtconsole", id: "device1", properties: { chardev: "b" } },
+    ]);
+    expect(parseDevices(["virtio-serial,id=own", "virtconsole,chardev=b"])).toEqual([
+      { ...bus, id: "own" },
+      { model: "virtconsole", id: "device1", properties: { chardev: "b" } },
+    ]);
+    expect(parseDevices(["virtserialport,chardev=a,bus=x.0"])).toHaveLength(1);
+    expect(() => parseDevices(["virtserialport,chardev=a", "x,id=virtio-serial0"])).toThrow("Duplicate ID");
+  });
+
   it("is asked for help", () => {
     expect(helpAsked("help")).toEqual({ model: undefined });
     expect(helpAsked("?")).toEqual({ model: undefined });

@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it } from "vitest";
-import { fakeVirtualMachine, instructions, type, until } from "./fakes/fake-machine.ts";
+import type { CharacterBackend, CharacterDeviceGuest } from "../src/index.ts";
+import { fakeVirtualMachine, instructions, recorder, type, until } from "./fakes/fake-machine.ts";
 import { brokenMemory, discardedMemory, openMemory } from "./fakes/fake-plugin.ts";
 
 const names = (events: readonly { event: string }[]): string[] => events.map(({ event }) => event);
@@ -34,6 +35,32 @@ for (const thread of [false, true]) {
       type(machine, "world");
       await machine.stop();
       expect(output()).toBe("hello world");
+      await machine.quit();
+    });
+
+    it("tells the guest who is at the other end, and the host whether the guest listens", async () => {
+      const pieces: Uint8Array[] = [];
+      let guest: CharacterDeviceGuest | undefined;
+      const backend: CharacterBackend = {
+        ...recorder(pieces),
+        opened: false,
+        connect: (each) => {
+          guest = each;
+        },
+      };
+      const machineOptions = { machine: "fake", processorCount: 1, serial: ["serial0"], commandLine: "deaf=yes" };
+      const characterDevices = new Map([["serial0", backend]]);
+      const { machine } = await fakeVirtualMachine({
+        thread,
+        configuration: { machine: machineOptions, characterDevices },
+      });
+      const listening = () => machine.queryCharacterDevices().map((device) => device.listening);
+      expect(machine.queryCharacterDevices()).toEqual([{ id: "serial0", filename: "recorder", listening: false }]);
+      guest?.setOpened(true);
+      await guest?.input(Buffer.from("bye"));
+      guest?.setOpened(false);
+      await until(() => Buffer.concat(pieces).toString() === "(opened)bye(closed)", "all that happened");
+      expect(listening()).toEqual([true]);
       await machine.quit();
     });
 

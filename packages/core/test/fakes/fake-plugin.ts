@@ -202,7 +202,11 @@ class EchoDevice implements Device {
     if (properties["branches"] !== undefined) {
       this.branched = () => terminal.write(Uint8Array.of("!".charCodeAt(0)));
     }
+    terminal.onOpened = () => terminal.write(Buffer.from(terminal.opened ? "(opened)" : "(closed)"));
+    // Told while the machine is built.
+    if (properties["deaf"] !== undefined) terminal.setListening(false);
     terminal.onInput = () => {
+      terminal.setListening(true);
       for (const byte of terminal.read(terminal.waiting)) {
         this.#take(byte);
         terminal.write(Uint8Array.of(byte));

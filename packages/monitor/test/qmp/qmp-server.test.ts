@@ -399,6 +399,11 @@ describe("what queries answer", () => {
     expect(await query("query-cpus-fast")).toMatchObject([
       { "cpu-index": 0, target: "x86_64", "thread-id": process.pid, props: { "socket-id": 0 } },
     ]);
+    expect(await query("query-balloon")).toEqual({ actual: 64 << 20 });
+    expect(await query("query-chardev")).toEqual([
+      { label: "serial0", filename: "stdio", "frontend-open": true },
+      { label: "agent", filename: "disconnected:unix:/run/agent.sock,server=on", "frontend-open": false },
+    ]);
     expect(await query("query-uuid")).toEqual({ UUID: "550e8400-e29b-41d4-a716-446655440000" });
     expect(await query("query-migrate-capabilities")).toContainEqual({ capability: "events", state: false });
     expect(await query("query-migrate-parameters")).toMatchObject({ mode: "normal" });
@@ -408,6 +413,29 @@ describe("what queries answer", () => {
     // What is for people only is none of QMP's business.
     expect(names.filter((name) => name === "x-help" || name === "x-migrate-set-parameter")).toEqual([]);
     expect(await one.refusal('{"execute":"x-help"}')).toBe("CommandNotFound: The command x-help has not been found");
+  });
+});
+
+describe("balloon", () => {
+  it("takes bytes from programs and MiB from people, and tells what comes of it", async () => {
+    const { client, machine } = await qmpFixture();
+    const one = client();
+    await one.negotiate();
+    expect(await one.ask('{"execute":"balloon","arguments":{"value":536870912}}')).toMatchObject({ return: {} });
+    const line = (text: string): string =>
+      JSON.stringify({ execute: "human-monitor-command", arguments: { "command-line": text } });
+    expect(await one.ask(line("balloon 512"))).toMatchObject({ return: "" });
+    expect(await one.ask(line("balloon 1G"))).toMatchObject({ return: "" });
+    expect(machine.calls).toEqual([536_870_912, 536_870_912, 2 ** 30].map((bytes) => ["setBalloon", bytes]));
+    expect(await one.refusal('{"execute":"balloon","arguments":{"value":0}}')).toBe(
+      "GenericError: Parameter 'target' expects a size",
+    );
+    machine.failure = machineErrors.ERR_CPR_NO_BALLOON({});
+    expect(await one.refusal('{"execute":"query-balloon"}')).toBe(
+      "DeviceNotActive: No balloon device has been activated",
+    );
+    machine.emit({ event: "BALLOON_CHANGE", actual: 536_870_912 });
+    expect(await one.next()).toMatchObject({ event: "BALLOON_CHANGE", data: { actual: 536_870_912 } });
   });
 });
 
@@ -422,6 +450,10 @@ describe("human-monitor-command", () => {
       ];
     expect(await line("info status")).toBe("VM status: running\r\n");
     expect(await line("stop")).toBe("");
+    expect(await line("info balloon")).toBe("balloon: actual=64\r\n");
+    expect(await line("info chardev")).toBe(
+      "serial0: filename=stdio\r\nagent: filename=disconnected:unix:/run/agent.sock,server=on\r\n",
+    );
     expect(await line("nonsense")).toContain("unknown command: 'nonsense'\r\n");
   });
 });
