@@ -10,6 +10,7 @@ import {
 import { cliErrors } from "./cli-errors.ts";
 import { parseDevices } from "./device-options.ts";
 import { type MonitorDevice, parseMonitorDevice } from "./monitor-device.ts";
+import { addressCards, parseNetworkOptions } from "./network-options.ts";
 import type { RunOptions } from "./run-options.ts";
 
 /** How the process's own standard input and output are used. */
@@ -69,6 +70,7 @@ export function planRun(options: RunOptions): RunPlan {
   const shared = consoles.some(([, target]) => target.kind === "stdio" && target.withMonitor);
   const { type, properties } = parseMachine(options.machine);
   const disks = parseBlockOptions(options.drive, options.blockdev);
+  const networkPlan = parseNetworkOptions(options.netdev, options.nic);
   return {
     configuration: {
       name: options.name,
@@ -85,8 +87,9 @@ export function planRun(options: RunOptions): RunPlan {
         ...(options.initrd === undefined ? {} : { initrd: options.initrd }),
         ...(options.append === undefined ? {} : { commandLine: options.append }),
         serial,
-        devices: [...disks.devices, ...parseDevices(options.device)],
+        devices: addressCards([...disks.devices, ...networkPlan.devices, ...parseDevices(options.device)]),
         ...(disks.blockDevices.length === 0 ? {} : { blockDevices: disks.blockDevices }),
+        networks: networkPlan.networks,
         noReboot: !options.reboot,
       },
       ...(options.incoming === undefined ? {} : { incoming: options.incoming }),

@@ -18,6 +18,8 @@ export interface RunOptions {
   readonly device: readonly string[];
   readonly drive: readonly string[];
   readonly blockdev: readonly string[];
+  readonly netdev: readonly string[];
+  readonly nic: readonly string[];
   readonly monitor?: string;
   readonly qmp: readonly string[];
   readonly incoming?: string;
@@ -79,8 +81,21 @@ export function createRunCommand(): Command {
       [],
     )
     .option(
+      "--netdev <type,id=ID[,key=value]>",
+      "a network for -device virtio-net-pci,netdev=ID: user with hostfwd=tcp::PORT-:PORT; tap with ifname=NAME; stream with " +
+        "addr.type=unix,addr.path=PATH; passt; may be repeated",
+      collect,
+      [],
+    )
+    .option(
       "--drive <file=PATH,key=value,...>",
       "a disk: format=raw, if=virtio or none, readonly=on, id, serial, cache=writeback, writethrough or unsafe, discard=unmap; may be repeated",
+      collect,
+      [],
+    )
+    .option(
+      "--nic <type[,key=value]>",
+      "a network and its card in one: user,mac=52:54:00:12:34:56; may be repeated",
       collect,
       [],
     )

@@ -21,6 +21,7 @@ export * from "./virtio/virtio-pci.ts";
 export * from "./virtio/virtqueue.ts";
 export { VirtioBalloonPciModel } from "./virtio-balloon/virtio-balloon-pci.ts";
 export { VirtioBlockPciModel } from "./virtio-blk/virtio-blk-pci.ts";
+export { VirtioNetworkPciModel } from "./virtio-net/virtio-net-pci.ts";
 export { VirtioRngModel } from "./virtio-rng/virtio-rng.ts";
 export { VirtConsoleModel, VirtSerialPortModel } from "./virtio-serial/serial-port-models.ts";
 export { VirtioSerialPciModel } from "./virtio-serial/virtio-serial-pci.ts";

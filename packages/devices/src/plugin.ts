@@ -15,6 +15,7 @@ import {
   VirtConsoleModel,
   VirtioBalloonPciModel,
   VirtioBlockPciModel,
+  VirtioNetworkPciModel,
   VirtioRngModel,
   VirtioSerialPciModel,
   VirtSerialPortModel,
@@ -43,6 +44,7 @@ export default definePlugin({
     context.contribute(DeviceModel, VirtioBalloonPciModel);
     context.contribute(DeviceModel, VirtioSerialPciModel);
     context.contribute(DeviceModel, VirtSerialPortModel);
+    context.contribute(DeviceModel, VirtioNetworkPciModel);
     context.contribute(DeviceModel, VmgenidModel);
   },
 });

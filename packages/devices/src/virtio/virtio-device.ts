@@ -48,6 +48,8 @@ export interface VirtioDevice {
   readonly balloon?: Balloon;
   /** The buses that it has, by kind, into which further devices are plugged. */
   readonly buses?: Readonly<Record<string, unknown>>;
+  /** Why a driver cannot go on here that has agreed on features which are not offered, in a checkpoint of another device. */
+  featureProblem?(features: bigint): string | undefined;
   /** The driver writes to the configuration space; without it, writes have no effect. */
   writeConfiguration?(offset: number, size: 1 | 2 | 4, value: number): void;
   /**

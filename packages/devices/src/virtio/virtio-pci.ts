@@ -525,7 +525,9 @@ class VirtioPci implements Device {
     const isVector = (vector: number): boolean => vector === noVector || vector < this.#vectors;
     const ready = (status & deviceStatus.featuresOk) !== 0;
     if (!ready && (status & deviceStatus.driverOk) !== 0) return "a driver without features";
-    if (ready && !this.#accepts(common.driverFeatures)) return "features that the device does not have";
+    if (ready && !this.#accepts(common.driverFeatures)) {
+      return this.#device.featureProblem?.(common.driverFeatures) ?? "features that the device does not have";
+    }
     if ((common.interruptStatus & ~(interruptStatus.queue | interruptStatus.configuration)) !== 0) {
       return "reserved bits of the interrupt status are set";
     }
