@@ -118,12 +118,15 @@ export class DriverQueue {
 
 /** A queue as a transport would make it, with its driver's side, and what it told. */
 export function queuePair(memory: GuestMemory, base: number, size: number) {
-  const told = { interrupts: 0, failures: [] as string[] };
+  const told = { interrupts: 0, again: 0, failures: [] as string[] };
   const queue = new Virtqueue({
     memory,
     maximumSize: size,
     interrupt: () => {
       told.interrupts += 1;
+    },
+    again: () => {
+      told.again += 1;
     },
     fail: (reason) => told.failures.push(reason),
   });

@@ -197,6 +197,34 @@ describe("a virtio device on the PCI bus", () => {
     expect(parts.apicBus.messages.map(({ vector }) => vector)).toEqual([0x41]);
   });
 
+  it("goes on by itself with a queue that is filled as fast as it is emptied, unless it is paused", async () => {
+    begin();
+    const { echo } = parts;
+    let refills = 20;
+    const push = queue.offer.bind(queue);
+    push(request("a"));
+    const process = echo.notify.bind(echo);
+    echo.notify = (index) => {
+      const ring = echo.driver?.queues[0];
+      if (refills > 0 && ring !== undefined) {
+        ring.process((chain) => {
+          ring.push(chain, 0);
+          if (refills > 0) push(request("a"));
+          refills -= 1;
+        });
+      } else process(index);
+    };
+    driver.notify(0);
+    expect(queue.takeUsed()).toHaveLength(8);
+    await parts.device.pause?.();
+    await new Promise(setImmediate);
+    expect(queue.takeUsed()).toEqual([]);
+    parts.device.resume?.();
+    expect(queue.takeUsed()).toHaveLength(8);
+    await vi.waitFor(() => expect(refills).toBeLessThan(0));
+    expect(queue.takeUsed()).toHaveLength(5);
+  });
+
   it("can be reached through configuration space", () => {
     begin();
     const at = driver.structures.get(5)?.capability ?? 0;

@@ -24,7 +24,7 @@ describe("a virtqueue", () => {
     }
     expect(queue.pop()).toBeUndefined();
     expect(queue.inFlight).toBe(0);
-    expect(told).toEqual({ interrupts: 20, failures: [] });
+    expect(told).toEqual({ interrupts: 20, again: 0, failures: [] });
   });
 
   it("does not tell a driver that does not want to know", () => {
@@ -51,6 +51,21 @@ describe("a virtqueue", () => {
     expect(told.interrupts).toBe(1);
     // The driver is asked to tell of the next one.
     expect(driver.memory.view(driver.usedRing + 4 + 8 * driver.size, 2).getUint16(0, true)).toBe(3);
+  });
+
+  it("is served in parts if it is filled as fast as it is emptied", () => {
+    const { queue, driver, told } = pair();
+    driver.offer({ writable: [1] });
+    let handled = 0;
+    queue.process((chain) => {
+      handled += 1;
+      queue.push(chain, 1);
+      driver.offer({ writable: [1] });
+    });
+    expect(handled).toBe(driver.size);
+    expect(told).toEqual({ interrupts: 1, again: 1, failures: [] });
+    queue.process((chain) => queue.push(chain, 1));
+    expect(told).toEqual({ interrupts: 2, again: 1, failures: [] });
   });
 
   it("goes on from a saved state", () => {

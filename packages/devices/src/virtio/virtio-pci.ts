@@ -136,6 +136,7 @@ class VirtioPci implements Device {
         memory: context.memory,
         maximumSize,
         interrupt: () => this.#interrupt((this.#queues[index] as PciQueue).vector, interruptStatus.queue),
+        again: () => setImmediate(() => this.#notify(index)),
         fail: () => this.#needsReset(),
       }),
       vector: noVector,
@@ -187,6 +188,7 @@ class VirtioPci implements Device {
   }
 
   close(): void {
+    this.#paused = true;
     this.#device.close?.();
   }
 
@@ -195,11 +197,12 @@ class VirtioPci implements Device {
     return this.#started && this.#resetting === undefined && (this.#common.status & deviceStatus.needsReset) === 0;
   }
 
+  #notify(index: number): void {
+    if (this.#working && !this.#paused && this.#queues[index]?.ring.enabled === true) this.#device.notify(index);
+  }
+
   #notifyAll(): void {
-    if (!this.#working || this.#paused) return;
-    for (const [index, { ring }] of this.#queues.entries()) {
-      if (ring.enabled) this.#device.notify(index);
-    }
+    for (const index of this.#queues.keys()) this.#notify(index);
   }
 
   /** A device that may not access RAM takes no more requests: the guest's next kernel may have other uses for their buffers. */
@@ -230,11 +233,9 @@ class VirtioPci implements Device {
   #write(offset: number, size: AccessSize, value: number): void {
     const within = offset % areaSize;
     switch (Math.floor(offset / areaSize)) {
-      case area.notification: {
-        const index = within / notifyMultiplier;
-        if (this.#working && !this.#paused && this.#queues[index]?.ring.enabled === true) this.#device.notify(index);
+      case area.notification:
+        this.#notify(within / notifyMultiplier);
         return;
-      }
       case area.common:
         this.#writeCommon(within, size, value);
         return;

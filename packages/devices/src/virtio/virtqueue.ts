@@ -43,6 +43,8 @@ export interface VirtqueueOptions {
   readonly maximumSize: number;
   /** Tells the driver that there are used buffers. */
   interrupt(): void;
+  /** There is more to take, but it is the turn of others: the device is to be notified again, soon. */
+  again(): void;
   /** The driver has broken a rule of the specification: the device cannot go on before it is reset. */
   fail(reason: string): void;
 }
@@ -177,11 +179,20 @@ export class Virtqueue {
 
   /**
    * Takes every chain there is and hands it to `handle`, and looks again until there is none. Chains that `handle` gives
-   * back at once are told of together at the end.
+   * back at once are told of together at the end. A driver that offers them as fast as they are taken is served in parts.
    */
   process(handle: (chain: DescriptorChain) => void): void {
+    let left = this.size;
     do {
-      for (let chain = this.pop(); chain !== undefined; chain = this.pop()) handle(chain);
+      for (let chain = this.pop(); chain !== undefined; chain = this.pop()) {
+        handle(chain);
+        left -= 1;
+        if (left === 0) {
+          this.tell();
+          if (this.hasAvailable()) this.#options.again();
+          return;
+        }
+      }
     } while (this.hasAvailable() && this.#enabled);
     this.tell();
   }
