@@ -1,10 +1,21 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { BlockDevice, BlockDeviceOptions, CprError } from "@cpr/core";
+import { mapOver, reserveMemory } from "@cpr/native-mman";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { RawBlockDriver } from "../src/index.ts";
 
@@ -116,6 +127,26 @@ test("discard=unmap makes holes, discard=ignore keeps the room", async () => {
   await unmapping.writeZeroes(32_768, 16_384, true);
   await unmapping.flush();
   expect(blocks()).toBeLessThanOrEqual(before - 64);
+});
+
+test("RAM is read to and written from where it is a mapped file, as on KVM", async () => {
+  const ramPath = join(folder, "ram0");
+  writeFileSync(ramPath, Buffer.alloc(65_536));
+  const descriptor = openSync(ramPath, "r+");
+  const ram = reserveMemory(65_536);
+  mapOver(ram, { descriptor, visibility: "shared" });
+  const device = await open();
+  await device.read(0, [ram.subarray(100, 356), ram.subarray(4096, 4352)]);
+  const inFile = readFileSync(ramPath);
+  expect([99, 100, 355, 356, 4095, 4096, 4351, 4352].map((at) => inFile[at])).toEqual([0, 1, 1, 0, 0, 1, 1, 0]);
+  writeSync(descriptor, Buffer.alloc(512, 9), 0, 512, 8192);
+  await device.write(512, [ram.subarray(8192, 8704)]);
+  expect(
+    readFileSync(path)
+      .subarray(512, 1024)
+      .every((byte) => byte === 9),
+  ).toBe(true);
+  closeSync(descriptor);
 });
 
 test("another process has the image, and is named", async () => {

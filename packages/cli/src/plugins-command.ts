@@ -1,4 +1,4 @@
-import { Backend, isCprError, Kernel, MemoryProvider, type PluginRecord, Transport } from "@cpr/core";
+import { Backend, BlockDriver, isCprError, Kernel, MemoryProvider, type PluginRecord, Transport } from "@cpr/core";
 import { Command } from "commander";
 import { installedPlugins } from "./installed-plugins.ts";
 import { collect } from "./option-values.ts";
@@ -20,7 +20,7 @@ export function createPluginsCommand(): Command {
     .option("--json", "print JSON")
     .option(
       "--supports",
-      "also what transports, memory and backends can do, which rules follow from; these plugins are run",
+      "also what transports, memory, disks and backends can do, which rules follow from; these plugins are run",
     )
     .option("--plugin <name>", "also this one: an npm package name or a path; may be repeated", collect, [])
     .action(async ({ json, supports, plugin }: PluginsOptions) => {
@@ -48,6 +48,7 @@ async function abilitiesOf(plugins: readonly PluginRecord[]): Promise<ReadonlyMa
     ["transport", Transport],
     ["memory-provider", MemoryProvider],
     ["backend", Backend],
+    ["block-driver", BlockDriver],
   ] as const) {
     for (const key of kernel.keys(point)) {
       try {

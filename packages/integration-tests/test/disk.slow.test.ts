@@ -22,7 +22,8 @@ ${loadModules(diskModules)}
 read -r sectors </sys/block/vda/size
 read -r serial </sys/block/vda/serial
 read -r cache </sys/block/vda/queue/write_cache
-echo "disk of $sectors sectors, serial $serial, $cache"
+read -r constant </sys/block/vdb/ro
+echo "disk of $sectors sectors, serial $serial, $cache; the other one: read-only $constant"
 while :; do dd if=/dev/zero of=/dev/vda bs=64k seek=128 count=64 conv=notrunc,fsync 2>/dev/null; done &
 while :; do dd if=/dev/vda of=/dev/null bs=128k skip=64 2>/dev/null; echo 1 >/proc/sys/vm/drop_caches; done &
 round=0
@@ -59,10 +60,14 @@ async function describeGuest(): Promise<{ machine: ScratchMachine; disk: string;
   const initramfs = join(machine.state, "..", "initramfs.cpio");
   writeFileSync(disk, "");
   truncateSync(disk, diskSize);
+  const constant = join(machine.state, "..", "constant.raw");
+  writeFileSync(constant, Buffer.alloc(1 << 16, "constant"));
   writeFileSync(initramfs, busyboxInitramfs(readFileSync(busybox), diskInit, moduleEntries(modules, diskModules)));
   const options = machine.options([
     ...["-accel", "interp", "-initrd", initramfs, "-append", "console=ttyS0 cryptomgr.notests panic=-1"],
     ...["-drive", `file=${disk},format=raw,if=virtio,serial=checked,discard=unmap`],
+    ...["-blockdev", `driver=raw,node-name=constant,file.driver=file,file.filename=${constant},read-only=on`],
+    ...["-device", "virtio-blk-pci,drive=constant,id=other"],
   ]);
   return { machine, disk, options };
 }
@@ -87,11 +92,15 @@ describe("a disk of Debian's kernel", () => {
     let process = await start(options);
     const lines = new FileLines(machine.console);
     expect(await lines.until((line) => /^disk of .*/.exec(line)?.[0].trim(), 180)).toBe(
-      `disk of ${diskSize / 512} sectors, serial checked, write back`,
+      `disk of ${diskSize / 512} sectors, serial checked, write back; the other one: read-only 1`,
     );
-    expect(await process.command("info block")).toBe(
-      `virtio0: ${disk} (raw)\n    Attached to:      virtio0\n    Cache mode:       writeback`,
-    );
+    const blocks = (await process.command("info block")).split("\n").map((line) => line.trim());
+    expect(blocks.filter((line) => !line.startsWith("Cache mode"))).toEqual([
+      expect.stringMatching(/^constant: .*constant\.raw \(raw, read-only\)$/),
+      "Attached to:      other",
+      `virtio0: ${disk} (raw)`,
+      "Attached to:      virtio0",
+    ]);
     const seen = [await lines.until(parseRound, 180), await lines.until(parseRound, 180)];
 
     const other = new CprProcess([...options.slice(4), "-m", "256M"]);
@@ -129,10 +138,17 @@ describe("a disk of Debian's kernel", () => {
     );
   });
 
-  it("that has changed since the checkpoint keeps it from being loaded", { timeout: 300_000 }, async () => {
+  it("that has changed since the checkpoint keeps it from being loaded, and a reset is no change", {
+    timeout: 900_000,
+  }, async () => {
     const { machine, disk, options } = await describeGuest();
     const first = await start(options);
-    await new FileLines(machine.console).until(parseRound, 240);
+    const lines = new FileLines(machine.console);
+    await lines.until(parseRound, 240);
+    // In the midst of its work; the device begins anew with the guest.
+    expect(await first.command("system_reset")).toBe("");
+    await lines.until((line) => /^disk of /.test(line) || undefined, 240);
+    await lines.until(parseRound, 240);
     await save(first, machine);
     await first.quit();
     utimesSync(disk, new Date(), new Date());
