@@ -3,6 +3,7 @@ import { GuestMemory, layOutRam } from "@cpr/core";
 import { FakeBlockDevice } from "@cpr/testkit/fakes";
 import { expect, it } from "vitest";
 import { VirtioBlock } from "../src/virtio-blk/virtio-block.ts";
+import { numbers } from "./hostile-driver.ts";
 import { queuePair } from "./virtio-driver.ts";
 
 const ramSize = 1 << 18;
@@ -12,15 +13,6 @@ const queueSize = 16;
 const tablesAt = 0x4000;
 const buffersAt = 0x8000;
 const flag = { next: 1, write: 2, indirect: 4 } as const;
-
-/** A repeatable source of numbers below a limit. */
-function numbers(seed: number): (limit: number) => number {
-  let state = seed * 2_654_435_761 + 1;
-  return (limit) => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    return Math.floor((state / 2 ** 32) * limit);
-  };
-}
 
 const runs = 400;
 

@@ -42,6 +42,7 @@ while :; do
     case "$line" in
       fill) yes "not zero" | head -c ${filled}m >/tmp/memory ;;
       free) rm /tmp/memory ;;
+      suspend) echo mem >/sys/power/state ;;
     esac
     echo "echo: $line" >&3
   done
@@ -79,7 +80,7 @@ async function ask(path: string, line: string): Promise<string> {
   return text.trim();
 }
 
-it("a guest has a console and a port, also in the next process, and gives back what it does not use", {
+it("a guest has a console and a port, in the next process and after a sleep too, and gives back what it does not use", {
   timeout: 600_000,
 }, async () => {
   const { kernel, modules: folder, busybox } = await guestAssets();
@@ -127,6 +128,19 @@ it("a guest has a console and a port, also in the next process, and gives back w
   expect(await second.command(`migrate_incoming file:${machine.state}`)).toBe("");
   expect(await ask(place("echo.sock"), "two")).toBe("echo: two");
   expect(await second.command("info balloon")).toBe("balloon: actual=128");
+  // A client that waits while the guest sleeps has its answer afterwards.
+  const answer = ask(place("echo.sock"), "suspend");
+  await until(
+    async () => (await second.command("info status")) === "VM status: paused (suspended)",
+    "the guest's suspend",
+  );
+  expect(await second.command("system_wakeup")).toBe("");
+  expect(await answer).toBe("echo: suspend");
+  // The guest has taken all back before it slept.
+  await until(
+    async () => (await second.command("info balloon")) === "balloon: actual=128",
+    "the balloon after the sleep",
+  );
   expect(await second.command("balloon 192")).toBe("");
   await until(async () => (await second.command("info balloon")) === "balloon: actual=192", "the deflation");
   expect(readFileSync(machine.console, "latin1")).not.toMatch(/BUG:|Call Trace|insmod:/);
