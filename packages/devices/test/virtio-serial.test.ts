@@ -205,6 +205,21 @@ describe("virtio-serial-pci", () => {
     expect(driver.queue(1).takeUsed()).toHaveLength(1);
   });
 
+  it("serves a guest in parts that sends without end", async () => {
+    const { driver, agent } = begin();
+    const take = agent.write.bind(agent);
+    let more = 100;
+    agent.write = (piece) => {
+      take(piece);
+      // Another vCPU sends meanwhile.
+      if (more-- > 0) driver.queue(5).offer({ readable: [bytes("x")] });
+    };
+    driver.send(5, bytes("x"));
+    expect(agent.output).toHaveLength(16);
+    while (agent.output.length < 101) await new Promise((resolve) => setImmediate(resolve));
+    expect(more).toBe(-1);
+  });
+
   it("drops output to nobody, and tells the guest who comes and goes", () => {
     const { driver, agent, console } = begin();
     driver.messages();

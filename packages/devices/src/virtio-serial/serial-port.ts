@@ -138,10 +138,11 @@ export class SerialPort {
     input.tell();
   }
 
-  /** Gives the host what the guest has sent, as far as it takes it. */
+  /** Gives the host what the guest has sent, as far as it takes it. A guest that sends without end is served in parts. */
   transmit(): void {
     const output = this.#connection?.output;
     if (output === undefined || !this.#running) return;
+    let left = output.size;
     do {
       for (let chain = output.pop(); chain !== undefined; chain = output.pop()) {
         if (!this.#send(chain)) {
@@ -151,6 +152,12 @@ export class SerialPort {
         }
         this.#sent = 0;
         output.push(chain, 0);
+        left -= 1;
+        if (left === 0) {
+          output.tell();
+          setImmediate(() => this.transmit());
+          return;
+        }
       }
     } while (output.hasAvailable());
     output.tell();

@@ -113,6 +113,10 @@ export class VirtioSerial implements VirtioDevice, VirtioSerialBus {
     for (const port of this.#present) port.pause();
   }
 
+  close(): void {
+    for (const port of this.#present) port.pause();
+  }
+
   resume(): void {
     this.#running = true;
     for (const port of this.#present) port.resume();
