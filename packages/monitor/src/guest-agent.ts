@@ -11,7 +11,10 @@ interface Reply {
   readonly error?: { readonly class: string; readonly desc: string };
 }
 
-/** A byte that is in no JSON: the other side forgets what it had before it (QEMU docs/interop/qemu-ga-ref, guest-sync-delimited). */
+/**
+ * A byte that is in no JSON: the other side forgets what it had before it, and complains of it as of an error (QEMU
+ * docs/interop/qemu-ga-ref, guest-sync-delimited).
+ */
 const delimiter = 0xff;
 
 /** What the agent says where the guest's firmware or kernel has no such sleep (qga/commands-posix.c). */
@@ -71,6 +74,7 @@ export class GuestAgent implements Disposable {
   async synchronize(signal: AbortSignal): Promise<void> {
     const id = randomInt(2 ** 31);
     const answered = this.#until(({ return: result }) => (result === id ? true : undefined));
+    this.#socket.write(Uint8Array.of(delimiter));
     this.#send("guest-sync-delimited", { id });
     const { promise: silent, reject } = Promise.withResolvers<never>();
     const giveUp = (): void => reject(monitorErrors.ERR_CPR_AGENT_SILENT({ path: this.path }));
@@ -108,7 +112,6 @@ export class GuestAgent implements Disposable {
   }
 
   #send(command: string, values?: Readonly<Record<string, unknown>>): void {
-    this.#socket.write(Uint8Array.of(delimiter));
     this.#socket.write(
       `${JSON.stringify({ execute: command, ...(values === undefined ? {} : { arguments: values }) })}\n`,
     );

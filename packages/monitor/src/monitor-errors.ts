@@ -118,7 +118,7 @@ export const monitorErrors = defineErrors({
     when: "Nobody listens at the socket where a guest's agent is to be reached.",
     message: ({ path, reason }) => `Failed to connect to the guest agent at '${path}': ${reason}`,
     hint: () =>
-      "Start the VM with -chardev socket,id=qga0,path=PATH,server=on,wait=off " +
+      "Start the VM with -chardev socket,id=qga0,path=PATH,server=on,wait=off -device virtio-serial-pci " +
       "-device virtserialport,chardev=qga0,name=org.qemu.guest_agent.0, and name PATH with --agent.",
   }),
   ERR_CPR_AGENT_SILENT: defineError<{ path: string }>({

@@ -9,7 +9,7 @@ export interface AgentCommand {
 
 /**
  * The host's end of the channel to a guest's agent, with an agent behind it that does what a test says. It synchronizes unless it is
- * silent, and answers a suspension only with an error, as QEMU's agent does.
+ * silent, and answers a suspension only with an error, as QEMU's agent does. A delimiter is an error, too.
  */
 export class FakeGuestAgent {
   /** It hears everything and says nothing. */
@@ -35,9 +35,12 @@ export class FakeGuestAgent {
       socket.on("data", (bytes: Buffer) => {
         const lines = (text + bytes.toString("latin1")).split("\n");
         text = lines.pop() ?? "";
-        // What stands before the delimiter is forgotten.
-        for (const line of lines)
-          this.#take(socket, JSON.parse(line.slice(line.lastIndexOf("\u00ff") + 1)) as AgentCommand);
+        for (const line of lines) {
+          const start = line.lastIndexOf("\u00ff") + 1;
+          // What stands before the delimiter is forgotten.
+          if (start > 0 && !this.silent) refuse(socket, "GenericError", "JSON parse error, stray '\\xff'");
+          this.#take(socket, JSON.parse(line.slice(start)) as AgentCommand);
+        }
       });
     });
   }
@@ -66,10 +69,13 @@ export class FakeGuestAgent {
       socket.write(Uint8Array.of(0xff));
       socket.write(`${JSON.stringify({ return: command.arguments?.["id"] })}\n`);
     } else if (this.refusal !== undefined) {
-      const [name, description] = this.refusal;
-      socket.write(`${JSON.stringify({ error: { class: name, desc: description } })}\n`);
+      refuse(socket, ...this.refusal);
     } else {
       this.onSuspend();
     }
   }
+}
+
+function refuse(socket: Socket, name: string, description: string): void {
+  socket.write(`${JSON.stringify({ error: { class: name, desc: description } })}\n`);
 }
