@@ -88,8 +88,8 @@ const files = (release: string): ReadonlyMap<string, string> =>
         `deb http://deb.debian.org/debian-security ${release}-security main\n`,
       ].join(""),
     ],
-    // By DHCP; the option ip= of the kernel's command line comes before it (systemd-network-generator(8)).
-    ["etc/systemd/network/80-ethernet.network", "[Match]\nType=ether\n\n[Network]\nDHCP=yes\n"],
+    // By DHCP. What systemd-network-generator(8) makes of ip= on the kernel command line comes before it, as 90 or 91.
+    ["etc/systemd/network/95-ethernet.network", "[Match]\nType=ether\n\n[Network]\nDHCP=yes\n"],
     // The console of virtio is found when its module is loaded: later than systemd looks for consoles.
     [
       "etc/udev/rules.d/90-virtio-console.rules",

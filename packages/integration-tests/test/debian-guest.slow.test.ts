@@ -2,7 +2,7 @@ import { readFileSync, statSync } from "node:fs";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { CprProcess, FileLines } from "../../../tools/cpr-process.ts";
 import { firstLine, guestAssets, parseTick } from "../../../tools/guest-assets.ts";
-import { processorTime } from "./processor-time.ts";
+import { processorTime } from "../../../tools/processor-time.ts";
 import { type ScratchMachine, scratchMachine } from "./scratch.ts";
 
 const commandLine = "console=ttyS0 cryptomgr.notests panic=-1";

@@ -14,8 +14,8 @@ import { buildLinuxProgram } from "@cpr/guest-programs";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { CprProcess, cprCommand } from "../../../tools/cpr-process.ts";
 import { busyboxInitramfs, guestAssets } from "../../../tools/guest-assets.ts";
+import { processorTime } from "../../../tools/processor-time.ts";
 import { loadFromOldProcess, randomNumbers, saveForNewProcess } from "./moves.ts";
-import { processorTime } from "./processor-time.ts";
 import { type ScratchMachine, scratchFolder, scratchMachine } from "./scratch.ts";
 
 /** How many checkpoints there are while the guest boots, at most, and while it is under load; and how often the load repeats itself. */
