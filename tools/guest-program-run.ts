@@ -11,6 +11,34 @@ import {
 import { mapOver, reserveMemory } from "@cpr/native-mman";
 import { CprProcess, FileLines } from "./cpr-process.ts";
 
+/** Rings the doorbell of a guest program: the byte at `address` in its RAM, which is in this file or device. */
+export function ringDoorbell(ram: string, address: number): void {
+  // Through a mapping, since a device has nothing else. It is of a size that every one takes.
+  const memory = reserveMemory(2 ** 21);
+  const descriptor = openSync(ram, "r+");
+  mapOver(memory, { descriptor, visibility: "shared" });
+  closeSync(descriptor);
+  memory[address] = 1;
+}
+
+/**
+ * Compares what a guest program printed with what a processor observes.
+ *
+ * @param deviations - names of records that must be there, with whatever value.
+ */
+export function compareObservations(
+  printed: string,
+  name: ObservingProgram,
+  processors: number,
+  deviations: readonly string[] = [],
+): void {
+  const comparable = (text: string): string =>
+    text
+      .replaceAll("\r", "")
+      .replace(/^([^=\n]+)=.*$/gm, (line, record: string) => (deviations.includes(record) ? record : line));
+  assert.equal(comparable(printed), comparable(expectedObservations(name, processors)));
+}
+
 /**
  * A guest program on `cpr`, in one process after the other. What is on disk of it is in a folder on tmpfs; when it is disposed
  * of, its processes have ended and the folder is gone.
@@ -59,12 +87,7 @@ export class GuestProgramRun implements Disposable {
 
   /** Rings the program's doorbell, in its RAM. */
   ring(): void {
-    // Through a mapping, since a device has nothing else. It is of a size that every one takes.
-    const memory = reserveMemory(2 ** 21);
-    const descriptor = openSync(this.#ram, "r+");
-    mapOver(memory, { descriptor, visibility: "shared" });
-    closeSync(descriptor);
-    memory[this.needs.doorbell as number] = 1;
+    ringDoorbell(this.#ram, this.needs.doorbell as number);
   }
 
   /** Saves it, with its RAM in place, and ends its process. */
@@ -88,11 +111,9 @@ export class GuestProgramRun implements Disposable {
    */
   async expectObservations(process: CprProcess, deviations: readonly string[] = []): Promise<void> {
     const { status, stderr } = await process.ended;
-    const texts = this.#processes.map((_, index) => readFileSync(this.#console(index), "latin1").replaceAll("\r", ""));
+    const texts = this.#processes.map((_, index) => readFileSync(this.#console(index), "latin1"));
     assert.equal(stderr, "");
-    const comparable = (text: string): string =>
-      text.replace(/^([^=\n]+)=.*$/gm, (line, name: string) => (deviations.includes(name) ? name : line));
-    assert.equal(comparable(texts.join("")), comparable(expectedObservations(this.#name, this.needs.processors)));
+    compareObservations(texts.join(""), this.#name, this.needs.processors, deviations);
     assert.equal(status, 0);
   }
 

@@ -4,7 +4,7 @@
  */
 import { parseArgs } from "node:util";
 import { runLab } from "./lab-host.ts";
-import { runScenario } from "./run-scenario.ts";
+import { runScenarios } from "./run-scenario.ts";
 import { loadScenario, scenarioNames } from "./scenarios.ts";
 
 const usage = `Usage: npm run lab -- SCENARIO... [--accel NAME,...] [--smp N,...] [--keep] [--verbose]
@@ -60,13 +60,9 @@ for (const name of positionals) {
       output: console.log,
     });
   } else {
-    const passed = await runScenario(name, {
-      accelerators: values.accel?.split(","),
-      processors: values.smp?.split(",").map(Number),
-      keep: values.keep,
-      verbose: values.verbose,
-      output: console.log,
-    });
+    const choice = { name, accelerators: values.accel?.split(","), processors: values.smp?.split(",").map(Number) };
+    const { keep, verbose } = values;
+    const passed = await runScenarios([choice], { keep, verbose, output: console.log });
     if (!passed) process.exitCode = 1;
   }
 }

@@ -2,41 +2,58 @@ import { type LabEnd, lastLines, runLab } from "./lab-host.ts";
 import { type Scenario, secondsSince } from "./scenario.ts";
 import { loadScenario } from "./scenarios.ts";
 
-/** How to run a scenario. */
-export interface ScenarioOptions {
+/** A scenario, and what it is to try. */
+export interface ScenarioChoice {
+  readonly name: string;
   /** Instead of the scenario's own. */
   readonly accelerators?: readonly string[] | undefined;
   /** Instead of the scenario's own. */
   readonly processors?: readonly number[] | undefined;
-  /** Runs it on the lab host's console, here, with a shell once it has ended. */
+}
+
+/** How to run scenarios. */
+export interface ScenarioOptions {
+  /** Runs them on the lab host's console, here, with a shell once they have ended. */
   readonly keep?: boolean;
   /** Shows the lab host's console, too. */
   readonly verbose?: boolean;
   readonly output: (line: string) => void;
 }
 
-/** How often a scenario is repeated because its lab host hangs. */
+/** How often scenarios are repeated because their lab host hangs. */
 const mostRepetitions = 2;
 
-/** Runs a scenario in a lab host. @returns whether it has passed; `output` was told why not. */
-export async function runScenario(name: string, options: ScenarioOptions): Promise<boolean> {
-  const scenario = await loadScenario(name);
-  const { description, seconds, programs = [], host = {} } = scenario;
+/** The command that runs a stage of a scenario in the lab host. */
+function command(stage: keyof Scenario, scenario: Scenario, choice: ScenarioChoice): string {
+  const { accelerators = scenario.accelerators ?? [], processors = scenario.processors ?? [] } = choice;
+  return `node tools/lab/inside.ts ${choice.name} ${stage} '${accelerators.join(",")}' '${processors.join(",")}'`;
+}
+
+/**
+ * Runs scenarios in one lab host, in this order, until one fails. Those that need something of the host are not the same thing's, and
+ * only the last one may go over to the second kernel.
+ *
+ * @returns whether all have passed; `output` was told why not
+ */
+export async function runScenarios(choices: readonly ScenarioChoice[], options: ScenarioOptions): Promise<boolean> {
   const { keep = false, verbose = false, output } = options;
-  const { accelerators = scenario.accelerators ?? [], processors = scenario.processors ?? [] } = options;
-  output(`lab: ${name}: ${description}`);
+  const scenarios = await Promise.all(
+    choices.map(async (choice) => ({ choice, scenario: await loadScenario(choice.name) })),
+  );
+  for (const { choice, scenario } of scenarios) output(`lab: ${choice.name}: ${scenario.description}`);
+  const name = choices.map((choice) => choice.name).join("+");
   const started = performance.now();
-  const script = (stage: keyof Scenario): string =>
-    `exec node tools/lab/inside.ts ${name} ${stage} '${accelerators.join(",")}' '${processors.join(",")}'\n`;
+  const commands = (stage: keyof Scenario): string[] =>
+    scenarios.map(({ choice, scenario }) => command(stage, scenario, choice));
   const run = (): Promise<LabEnd> =>
     runLab({
       name,
-      host,
-      script: script("run"),
-      afterKexec: script("afterKexec"),
-      programs,
+      host: Object.assign({}, ...scenarios.map(({ scenario }) => scenario.host)),
+      script: `${commands("run").join(" && ")}\n`,
+      afterKexec: `${commands("afterKexec").at(-1)}\n`,
+      programs: scenarios.flatMap(({ scenario }) => scenario.programs ?? []),
       interactive: keep,
-      seconds,
+      seconds: scenarios.reduce((sum, { scenario }) => sum + scenario.seconds, 0),
       output,
       ...(verbose ? { console: (line: string) => output(`    ${line}`) } : {}),
     });

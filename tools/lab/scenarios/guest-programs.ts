@@ -1,21 +1,13 @@
+import { createRequire } from "node:module";
+import { discoverPlugins, Kernel } from "@cpr/core";
 import { type ObservingProgram, observingPrograms } from "@cpr/guest-programs";
 import { GuestProgramRun } from "../../guest-program-run.ts";
+import { observeHere } from "../library-program-run.ts";
 import { processorDeviations } from "../processor-deviations.ts";
 import { type Scenario, secondsSince } from "../scenario.ts";
 
 /** How long a program may take to begin where a processor is emulated, in seconds. */
 const patience = 120;
-
-/** Runs a program on a backend and checks what it observed. */
-async function observe(name: ObservingProgram, accelerator: string): Promise<void> {
-  using run = new GuestProgramRun(name);
-  const process = run.start("-accel", accelerator);
-  if (run.needs.doorbell !== undefined) {
-    await run.ready(patience);
-    run.ring();
-  }
-  await run.expectObservations(process, processorDeviations[name]);
-}
 
 /** Moves a program that waits for it from one backend to another one, where it must find everything as it was. */
 async function carry(name: ObservingProgram, from: string, to: string): Promise<void> {
@@ -48,8 +40,10 @@ export const scenario: Scenario = {
         report(`${what}: ${error instanceof Error ? error.message : String(error)}`);
       }
     };
+    const application = createRequire(import.meta.url).resolve("@cpr/cli/package.json");
+    await using kernel = new Kernel(discoverPlugins({ application }));
     for (const name of observingPrograms) {
-      await attempt(`${name} on ${accelerator}`, () => observe(name, accelerator));
+      await attempt(`${name} on ${accelerator}`, () => observeHere(kernel, name, accelerator, patience));
     }
     for (const other of others) {
       for (const [from, to] of [
