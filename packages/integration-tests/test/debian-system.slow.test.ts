@@ -73,6 +73,15 @@ describe("Debian with systemd, a disk, a second console and an agent", () => {
     return { process, shell: await SystemConsole.connect(path("com1.sock")) };
   }
 
+  const status = (): Promise<string> => guest.process.command("info status");
+
+  /** Waits for a status: what is under way on the disk takes its time, and so does the guest's way to sleep. */
+  async function reaches(wanted: string): Promise<void> {
+    const deadline = performance.now() + 120_000;
+    while ((await status()) !== `VM status: ${wanted}` && performance.now() < deadline) await delay(100);
+    expect(await status()).toBe(`VM status: ${wanted}`);
+  }
+
   /** Sends a command to the agent's socket, and returns the answer if one is to be waited for. */
   async function agent(execute: string, isAnswered: boolean): Promise<string> {
     const socket = connect(path("qga0.sock"));
@@ -134,7 +143,7 @@ describe("Debian with systemd, a disk, a second console and an agent", () => {
 
     await guest.process.chooseReboot();
     expect(await guest.process.command(`migrate -d file:${path("vm.state")}`)).toBe("");
-    expect(await guest.process.command("info status")).toBe("VM status: paused (postmigrate)");
+    await reaches("paused (postmigrate)");
     await replace();
     expect(await guest.process.command("info status")).toBe("VM status: running");
 
@@ -145,15 +154,12 @@ describe("Debian with systemd, a disk, a second console and an agent", () => {
   });
 
   it("goes through the example of QEMU's documentation with a suspended guest", { timeout: 300_000 }, async () => {
-    const status = (): Promise<string> => guest.process.command("info status");
     expect(await status()).toBe("VM status: running");
     await agent("guest-suspend-ram", false);
-    const deadline = performance.now() + 120_000;
-    while ((await status()) !== "VM status: paused (suspended)" && performance.now() < deadline) await delay(100);
-    expect(await status()).toBe("VM status: paused (suspended)");
+    await reaches("paused (suspended)");
     await guest.process.chooseReboot();
     expect(await guest.process.command(`migrate -d file:${path("vm.state")}`)).toBe("");
-    expect(await status()).toBe("VM status: paused (postmigrate)");
+    await reaches("paused (postmigrate)");
 
     await replace();
     expect(await status()).toBe("VM status: paused (suspended)");
