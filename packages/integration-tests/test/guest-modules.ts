@@ -2,15 +2,18 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { InitramfsEntry } from "../../../tools/initramfs.ts";
 
-/** The drivers of a disk on virtio, in the order in which they need each other. */
-export const diskModules = [
+/** What all drivers of virtio need, in the order in which they need each other. */
+const virtioModules = [
   "virtio/virtio_ring",
   "virtio/virtio",
   "virtio/virtio_pci_modern_dev",
   "virtio/virtio_pci_legacy_dev",
   "virtio/virtio_pci",
-  "block/virtio_blk",
 ] as const;
+/** The drivers of a disk on virtio. */
+export const diskModules = [...virtioModules, "block/virtio_blk"] as const;
+/** The drivers of a network card on virtio. */
+export const networkModules = [...virtioModules, "../net/core/failover", "net/net_failover", "net/virtio_net"] as const;
 
 const moduleFile = (name: string): string => `${name.split("/").at(-1)}.ko`;
 
