@@ -4,6 +4,7 @@
  */
 import { boot } from "./boot.ts";
 import { checkpoint } from "./checkpoint.ts";
+import { devices } from "./devices.ts";
 import { kvm } from "./kvm.ts";
 import { loops } from "./loops.ts";
 import { ramCopy } from "./ram-copy.ts";
@@ -14,6 +15,7 @@ const benchmarks: Record<string, (rounds: number, parts: readonly string[]) => P
   boot,
   checkpoint,
   "ram-copy": ramCopy,
+  devices,
   kvm,
 };
 
