@@ -92,6 +92,29 @@ async function carryOn(setup: Setup): Promise<{ process: CprProcess; outcome: "l
   return { process, outcome: "moved on" };
 }
 
+/** A guest that runs. */
+interface Guest {
+  readonly setup: Setup;
+  readonly process: CprProcess;
+}
+
+async function boot(inPlace: boolean, capabilities: readonly string[]): Promise<Guest> {
+  const setup: Setup = { machine: scratchMachine(kernel), inPlace, capabilities };
+  const process = await begin(setup);
+  await untilBusy(setup);
+  return { setup, process };
+}
+
+/** Lets a guest that was carried on run: it serves for what is tried next. One that has moved on is given up. */
+async function goOn(setup: Setup, process: CprProcess, outcome: "loads" | "moved on"): Promise<Guest | undefined> {
+  if (outcome === "loads") {
+    await process.command("cont");
+    return { setup, process };
+  }
+  await process.quit();
+  return undefined;
+}
+
 /** The host's strace, or the reason why there is none. */
 async function straceOr(skip: (reason: string) => never): Promise<Strace> {
   return findStrace().catch((error: unknown) => {
@@ -113,10 +136,10 @@ describe("a process that is killed while it saves", () => {
     async ([, inPlace, capabilities], { skip }) => {
       const strace = await straceOr(skip);
       const outcomes: string[] = [];
+      let guest: Guest | undefined;
       for (let number = 1; ; number = after(number)) {
-        const setup: Setup = { machine: scratchMachine(kernel), inPlace, capabilities };
-        const process = await begin(setup);
-        await untilBusy(setup);
+        guest ??= await boot(inPlace, capabilities);
+        const { setup, process }: Guest = guest;
         // An older checkpoint, after which the guest has gone on.
         expect(await process.command(`migrate ${uri(setup)}`)).toBe("");
         await process.command("cont");
@@ -127,7 +150,7 @@ describe("a process that is killed while it saves", () => {
         }
         const { process: next, outcome } = await carryOn(setup);
         outcomes.push(outcome);
-        await next.quit();
+        guest = await goOn(setup, next, outcome);
       }
       // The older one or the newer one, whole. With RAM in place, the older one has lost its RAM when the guest went on.
       expect(new Set(outcomes)).toEqual(new Set(inPlace ? ["moved on", "loads"] : ["loads"]));
@@ -166,10 +189,10 @@ describe("a process that is killed while it loads", () => {
   it("has begun to run the guest on RAM in place, or can do so again", { timeout: 300_000 }, async ({ skip }) => {
     const strace = await straceOr(skip);
     const outcomes: string[] = [];
+    let guest: Guest | undefined;
     for (let number = 1; ; number = after(number)) {
-      const setup: Setup = { machine: scratchMachine(kernel), inPlace: true, capabilities: ["x-ignore-shared"] };
-      const process = await begin(setup);
-      await untilBusy(setup);
+      guest ??= await boot(true, ["x-ignore-shared"]);
+      const { setup, process }: Guest = guest;
       expect(await process.command(`migrate ${uri(setup)}`)).toBe("");
       await process.quit();
       const next = await begin(setup, "-incoming", "defer");
@@ -177,7 +200,7 @@ describe("a process that is killed while it loads", () => {
         break;
       const { process: last, outcome } = await carryOn(setup);
       outcomes.push(outcome);
-      await last.quit();
+      guest = await goOn(setup, last, outcome);
     }
     expect(outcomes.length).toBeGreaterThan(5);
     expect(outcomes[0]).toBe("loads");
