@@ -8,6 +8,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { CprProcess } from "../../../tools/cpr-process.ts";
 import { copyDisk, debianImage } from "../../../tools/debian-image.ts";
 import { SystemConsole } from "../../../tools/system-console.ts";
+import { packageRepository } from "./package-repository.ts";
+import { LongDownload, makeTapNetwork, mayMakeTaps, serve, type TapNetwork } from "./tap-network.ts";
 
 /** Writes what it makes up, and reads it back from the disk itself, until it is told to stop. */
 const diskLoad = `#!/bin/sh
@@ -34,24 +36,28 @@ interface Running {
 }
 
 // One boot for all: each test goes on with what the one before has left.
-describe("Debian with systemd, a disk, a second console and an agent", () => {
+describe.skipIf(!mayMakeTaps())("Debian with systemd, a disk, a network and an agent", () => {
   const folder = mkdtempSync("/dev/shm/cpr-test-");
   const path = (name: string): string => join(folder, name);
   const running: CprProcess[] = [];
+  let network: TapNetwork;
   let options: string[];
   let guest: Running;
 
   beforeAll(async () => {
     const image = await debianImage();
     await copyDisk(image.disk, path("disk.img"));
+    network = await makeTapNetwork();
+    const address = `ip=${network.guestAddress}::${network.hostAddress}:${network.mask}::eth0:none`;
     const socket = (id: string): string => `socket,id=${id},path=${path(`${id}.sock`)},server=on,wait=off`;
     options = [
       ...["-accel", "interp", "-m", "512M"],
       ...["-object", `memory-backend-file,id=ram0,size=512M,mem-path=${path("ram0")},share=on`],
       ...["-kernel", image.kernel, "-initrd", image.initrd],
-      ...["-append", `${image.append} ${withoutDelay}`],
+      ...["-append", `${image.append} ${address} net.ifnames=0 ${withoutDelay}`],
       ...["-drive", `file=${path("disk.img")},format=raw,if=virtio`],
-      ...["-device", "virtio-rng-pci", "-device", "virtio-serial-pci"],
+      ...["-netdev", `tap,id=n0,ifname=${network.device},script=no,downscript=no`],
+      ...["-device", "virtio-net-pci,netdev=n0", "-device", "virtio-rng-pci", "-device", "virtio-serial-pci"],
       ...["-chardev", socket("qga0"), "-device", "virtserialport,chardev=qga0,name=org.qemu.guest_agent.0"],
       ...["-chardev", socket("hvc0"), "-device", "virtconsole,chardev=hvc0"],
       ...["-serial", `unix:${path("com1.sock")},server=on,wait=off`],
@@ -62,6 +68,7 @@ describe("Debian with systemd, a disk, a second console and an agent", () => {
 
   afterAll(() => {
     for (const process of running) process.kill("SIGKILL");
+    network?.remove();
     rmSync(folder, { recursive: true, force: true });
   });
 
@@ -130,13 +137,32 @@ describe("Debian with systemd, a disk, a second console and an agent", () => {
     console.close();
   });
 
+  it("installs a package with apt from a repository in its network", { timeout: 300_000 }, async () => {
+    const files = packageRepository(folder, "greeting", "#!/bin/sh\necho hello from a package\n");
+    const server = await serve(network.hostAddress, (request, response) => {
+      const file = files.get((request.url ?? "").replace(/^\/\.\//, "/"));
+      response.statusCode = file === undefined ? 404 : 200;
+      response.end(file);
+    });
+    const source = `deb [trusted=yes] ${server.url} ./`;
+    await guest.shell.ask(`echo '${source}' >/etc/apt/sources.list`);
+    await guest.shell.ask("apt-get -qq update", 240);
+    await guest.shell.ask("apt-get -qq install -y greeting </dev/null", 240);
+    expect(await guest.shell.ask("greeting")).toBe("hello from a package");
+    server.close();
+  });
+
   it("has its agent answer", { timeout: 180_000 }, async () => {
     expect(JSON.parse(await agent("guest-ping", true))).toEqual({ return: {} });
   });
 
-  it("carries a load on the disk through a checkpoint", { timeout: 600_000 }, async () => {
+  it("carries a load on disk and network through a checkpoint", { timeout: 600_000 }, async () => {
+    const download = new LongDownload();
+    const server = await serve(network.hostAddress, download.listener);
     await guest.shell.ask(`cat >/root/load.sh <<'END'\n${diskLoad}END`);
     await guest.shell.ask("sh /root/load.sh >/root/load.log 2>&1 & true");
+    await guest.shell.ask(`{ wget -q -t 1 -O - ${server.url}/ | sha256sum >/root/sum; } & true`);
+    while (download.sent < 100) await delay(20);
     await guest.shell.ask("until grep -q right /root/load.log; do sleep 0.2; done", 240);
     const passes = async (): Promise<number> => Number(await guest.shell.ask("wc -l </root/load.log"));
     const before = await passes();
@@ -148,9 +174,14 @@ describe("Debian with systemd, a disk, a second console and an agent", () => {
     expect(await guest.process.command("info status")).toBe("VM status: running");
 
     await guest.shell.ask(`until [ $(wc -l </root/load.log) -gt ${before + 2} ]; do sleep 0.2; done`, 240);
-    await guest.shell.ask("touch /root/stop; wait", 120);
+    const already = download.sent;
+    while (download.sent < already + 100) await delay(20);
+    download.end();
+    await guest.shell.ask("touch /root/stop; wait", 240);
+    expect(await guest.shell.ask("cat /root/sum")).toBe(`${download.sum()}  -`);
     expect(await guest.shell.ask("grep -cv right /root/load.log || true")).toBe("0");
     expect(await complaints()).toBe("");
+    server.close();
   });
 
   it("goes through the example of QEMU's documentation with a suspended guest", { timeout: 300_000 }, async () => {
