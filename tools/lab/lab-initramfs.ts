@@ -18,6 +18,10 @@ const modules = [
   "virtio_pci",
   "virtio_blk",
   "virtio_console",
+  // Of the guest's devices, too.
+  "virtio_net",
+  "virtio-rng",
+  "tun",
   "kvm-amd",
   "nfit",
   "nd_pmem",

@@ -24,6 +24,8 @@ describe("in a lab host", () => {
       // What crosses is saved and carried on on each backend, with as many vCPUs as the lab host has.
       { name: "cross", processors: [2] },
       { name: "dax" },
+      // From one backend to the other it is for `npm run lab`.
+      { name: "virtio", accelerators: ["kvm"] },
       // What crosses between backends is in the two before.
       { name: "guest-programs", accelerators: ["kvm"] },
     );
@@ -41,6 +43,10 @@ describe("in a lab host", () => {
     expect(said).toMatch(
       /pass the 19 cases[\s\S]*mapped synchronously[\s\S]*goes on in new processes.*: kvm, kvm, interp, interp$/m,
     );
+  });
+
+  test("a guest on KVM uses devices of virtio, before and after a checkpoint", () => {
+    expect(said).toMatch(/network, console and entropy work on kvm[\s\S]*all of them go on on kvm/);
   });
 
   test("guest programs observe on KVM what a processor does", () => {

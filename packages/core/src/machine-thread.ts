@@ -23,7 +23,8 @@ const entry = new URL(import.meta.url.endsWith(".ts") ? "../dist/worker.js" : ".
  */
 export function beginMachineThread(): Worker {
   const workerData: MachineThreadStart = { compileCache: getCompileCacheDir() };
-  const worker = new Worker(entry, { workerData, name: "machine" });
+  // NOTE: Node would warn of descriptors that native code has opened and `closeSync` closes; nothing is closed by itself then.
+  const worker = new Worker(entry, { workerData, name: "machine", trackUnmanagedFds: false });
   worker.unref();
   return worker;
 }

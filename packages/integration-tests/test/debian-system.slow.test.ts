@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { CprProcess } from "../../../tools/cpr-process.ts";
 import { copyDisk, debianImage } from "../../../tools/debian-image.ts";
 import { SystemConsole } from "../../../tools/system-console.ts";
+import { beginCommand } from "./command.ts";
 import { packageRepository } from "./package-repository.ts";
 import { LongDownload, makeTapNetwork, mayMakeTaps, serve, type TapNetwork } from "./tap-network.ts";
 
@@ -61,6 +62,7 @@ describe.skipIf(!mayMakeTaps())("Debian with systemd, a disk, a network and an a
       ...["-chardev", socket("qga0"), "-device", "virtserialport,chardev=qga0,name=org.qemu.guest_agent.0"],
       ...["-chardev", socket("hvc0"), "-device", "virtconsole,chardev=hvc0"],
       ...["-serial", `unix:${path("com1.sock")},server=on,wait=off`],
+      ...["-qmp", `unix:${path("vm.qmp")},server=on,wait=off`],
     ];
     guest = await start();
     await guest.shell.logIn(600);
@@ -104,11 +106,16 @@ describe.skipIf(!mayMakeTaps())("Debian with systemd, a disk, a network and an a
     return bytes.toString();
   }
 
-  /** Ends the process, whose guest is saved, and starts another one for it. */
-  async function replace(): Promise<void> {
+  /** Ends the process, whose guest is saved, and starts another one, which waits for it. */
+  async function startNext(): Promise<void> {
     guest.shell.close();
     await guest.process.quit();
     guest = await start(["-incoming", "defer"]);
+  }
+
+  /** Ends the process, whose guest is saved, and has another one carry it on. */
+  async function replace(): Promise<void> {
+    await startNext();
     expect(await guest.process.command("info status")).toBe("VM status: paused (inmigrate)");
     await guest.process.chooseReboot();
     expect(await guest.process.command(`migrate_incoming file:${path("vm.state")}`)).toBe("");
@@ -201,6 +208,16 @@ describe.skipIf(!mayMakeTaps())("Debian with systemd, a disk, a network and an a
     expect(await guest.shell.ask("dmesg")).toContain("PM: suspend exit");
     expect(JSON.parse(await agent("guest-ping", true))).toEqual({ return: {} });
     expect(await complaints()).toBe("");
+  });
+
+  it("is suspended and saved by one command, and loaded and woken by another", { timeout: 300_000 }, async () => {
+    const words = ["--suspend-guest", "--agent", "qga0.sock"];
+    expect(await beginCommand(folder, ["save", "vm.qmp", "vm.state", ...words]).ended).toMatchObject({ status: 0 });
+    await startNext();
+    expect(await beginCommand(folder, ["load", "vm.qmp", "vm.state", "--wakeup"]).ended).toMatchObject({ status: 0 });
+    expect(await status()).toBe("VM status: running");
+    await guest.shell.untilAwake(120);
+    expect(await guest.shell.ask("dmesg | grep -c 'PM: suspend exit'")).toBe("2");
   });
 
   it("powers off, and leaves a file system in order", { timeout: 300_000 }, async () => {
