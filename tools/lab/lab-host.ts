@@ -6,6 +6,7 @@ import { promisify } from "node:util";
 import { buildGuestProgram, observingPrograms } from "@cpr/guest-programs";
 import { ensureQemu } from "../../bench/peers/machines.ts";
 import { FileLines } from "../cpr-process.ts";
+import { debianImage } from "../debian-image.ts";
 import { debianKernel } from "../debian-kernel.ts";
 import { guestAssets } from "../guest-assets.ts";
 import { root } from "../workspace.ts";
@@ -96,14 +97,16 @@ export async function runLab(task: LabTask): Promise<LabEnd> {
   try {
     const { seconds, interactive } = task;
     const { systemd = false } = host;
-    const common = { guest, programs, systemd, seconds, interactive };
+    const debian = host.debianDisk === true ? await debianImage(log) : undefined;
+    const common = { guest, debian, programs, systemd, seconds, interactive };
     const second = secondKernel && {
       kernel: secondKernel,
       initramfs: labInitramfs({ ...common, kernel: secondKernel, script: afterKexec }),
     };
     const initramfs = join(folder, "initramfs.cpio");
     writeFileSync(initramfs, labInitramfs({ ...common, kernel: guest, second, script: task.script }));
-    const disk = systemd ? await systemdImage(log) : host.disk && (await makeExt4(join(folder, "disk.img"), host.disk));
+    const ownDisk = host.disk && (await makeExt4(join(folder, "disk.img"), host.disk));
+    const disk = systemd ? await systemdImage(log) : (debian?.disk ?? ownDisk);
     const nvdimms = (host.nvdimms ?? []).map((size, index) => ({ path: join(folder, `nvdimm${index}`), size }));
     const devices = { systemImage: image, disk, nvdimms, consoleLog, channelLog, interactive };
     return { ...(await runQemu({ kernel: guest.kernel, initramfs, ...devices }, task)), consoleLog, channelLog };

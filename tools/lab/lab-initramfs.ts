@@ -91,6 +91,8 @@ export interface LabContent {
   /** The kernel that it runs, whose modules it needs. */
   readonly kernel: DebianKernel;
   readonly guest: GuestAssets;
+  /** Where the disk is a Debian for a guest: what mounts it there. */
+  readonly debian?: { readonly initrd: string } | undefined;
   /** Another kernel that it can go over to, and the initramfs for that. */
   readonly second?: { readonly kernel: DebianKernel; readonly initramfs: Uint8Array } | undefined;
   /** Paths of programs of this machine, statically linked, that are to be found by their names. */
@@ -107,7 +109,7 @@ export interface LabContent {
 
 /** The lab host's initramfs: busybox, kernel modules, this checkout as it is now, and the assets for a guest in the lab. */
 export function labInitramfs(content: LabContent): Uint8Array {
-  const { kernel, guest, second, programs, systemd, script, seconds, interactive } = content;
+  const { kernel, guest, debian, second, programs, systemd, script, seconds, interactive } = content;
   const file = (path: string, data: Uint8Array | string, mode = 0o644): InitramfsEntry => ({
     path,
     kind: "file",
@@ -132,7 +134,7 @@ export function labInitramfs(content: LabContent): Uint8Array {
     ...["root", "usr", "var", "boot"].map((path): InitramfsEntry => ({ path, kind: "folder" })),
     ...["lib", "lib64"].map((path): InitramfsEntry => ({ path, kind: "link", target: `usr/${path}` })),
     ...checkoutEntries(checkout),
-    ...[guest.kernel, guest.initramfs, guest.busybox].map((path) =>
+    ...[guest.kernel, guest.initramfs, guest.busybox, ...(debian === undefined ? [] : [debian.initrd])].map((path) =>
       file(join(guestFolder, basename(path)), readFileSync(path)),
     ),
   ]);

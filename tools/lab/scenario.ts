@@ -18,6 +18,11 @@ export interface LabHost {
   /** The size of its disk: an ext4 file system, empty at first, mounted at `/var`. */
   readonly disk?: string;
   /**
+   * Whether its disk is the Debian of `npm run image`, for a guest: `/dev/vdb`, which is at `/var` at first, with
+   * `initrd-disk.cpio` beside the other assets for guests.
+   */
+  readonly debianDisk?: boolean;
+  /**
    * Whether its init is Debian's systemd. The disk is another one then: the root is on it, with 3 GiB of room in `/var` as
    * anywhere else. The scenario is run by a unit once the host has booted.
    */
