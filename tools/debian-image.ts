@@ -10,7 +10,7 @@ import { basename, dirname, join, relative, resolve } from "node:path";
 import { promisify } from "node:util";
 import { DebianArchiveError, ensureDebianPackages, releaseName, writeReleaseSources } from "./debian-archive.ts";
 import { busyboxInitramfs, guestAssets } from "./guest-assets.ts";
-import { KernelModules } from "./lab/kernel-modules.ts";
+import { loadModules, moduleEntries } from "./lab/kernel-modules.ts";
 import { root } from "./workspace.ts";
 
 const run = promisify(execFile);
@@ -45,7 +45,7 @@ export PATH=/bin
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
-for module in $(cat /modules/order); do insmod "/modules/$module.ko"; done
+${loadModules()}
 root=/dev/vda
 init=/sbin/init
 mode=rw
@@ -142,16 +142,7 @@ export async function copyDisk(disk: string, path: string): Promise<void> {
 }
 
 async function diskInitramfs(busybox: string, folder: string): Promise<Uint8Array> {
-  const modules = new KernelModules(folder).inOrder(diskModules);
-  const data = await Promise.all(modules.map(({ path }) => readFile(path)));
-  return busyboxInitramfs(await readFile(busybox), diskInit, [
-    { path: "modules/order", kind: "file", data: modules.map(({ name }) => `${name}\n`).join("") },
-    ...modules.map(({ name }, index) => ({
-      path: `modules/${name}.ko`,
-      kind: "file" as const,
-      data: data[index] as Uint8Array,
-    })),
-  ]);
+  return busyboxInitramfs(await readFile(busybox), diskInit, moduleEntries(folder, diskModules));
 }
 
 /** Writes a file unless it is there with this content; who reads it meanwhile reads one whole file. */

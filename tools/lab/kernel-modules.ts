@@ -1,5 +1,6 @@
 import { globSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
+import type { InitramfsEntry } from "../initramfs.ts";
 
 /** A loadable module of a kernel. */
 export interface KernelModule {
@@ -51,3 +52,22 @@ export class KernelModules {
     return [...ordered.values()];
   }
 }
+
+/** Where modules are in an initramfs, unless it is said otherwise. */
+const usualPlace = "modules";
+
+/** The wanted modules of a kernel and all that they need, for an initramfs in which {@link loadModules} loads them. */
+export function moduleEntries(folder: string, wanted: readonly string[], place = usualPlace): InitramfsEntry[] {
+  const ordered = new KernelModules(folder).inOrder(wanted);
+  return [
+    { path: `${place}/order`, kind: "file", data: ordered.map(({ name }) => `${name}\n`).join("") },
+    ...ordered.map(({ name, path }): InitramfsEntry => {
+      return { path: `${place}/${name}.ko`, kind: "file", data: readFileSync(path) };
+    }),
+  ];
+}
+
+/** The lines of a shell script that load what {@link moduleEntries} has put there. */
+export const loadModules = (place = usualPlace): string => `while read -r module; do
+  insmod "/${place}/$module.ko" || echo "no module $module"
+done </${place}/order`;

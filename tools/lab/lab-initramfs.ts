@@ -4,11 +4,14 @@ import type { DebianKernel } from "../debian-kernel.ts";
 import { busyboxInitramfs, type GuestAssets } from "../guest-assets.ts";
 import type { InitramfsEntry } from "../initramfs.ts";
 import { checkoutEntries } from "./checkout-entries.ts";
-import { KernelModules } from "./kernel-modules.ts";
+import { loadModules, moduleEntries } from "./kernel-modules.ts";
 import { systemFolder } from "./systemd-image.ts";
 
 /** The name of the port through which the lab host tells this machine what a scenario says and how it ended. */
 export const channelName = "lab.channel";
+
+/** Where the drivers are in the lab host. */
+const modulePlace = "lab/modules";
 
 /** Where the checkout is in the lab host. */
 const checkout = "cpr";
@@ -44,9 +47,7 @@ mkdir -p /dev/shm /dev/pts
 mount -t devpts devpts /dev/pts
 mount -t tmpfs -o size=75% tmpfs /dev/shm
 ip link set lo up
-while read -r module; do
-  insmod "/lab/modules/$module.ko" || echo "lab: the module $module cannot be loaded"
-done </lab/modules/order
+${loadModules(modulePlace)}
 mount -t ext4 -o ro /dev/vda /usr
 if [ -e /lab/systemd ]; then
   mount -t ext4 /dev/vdb /root
@@ -116,11 +117,9 @@ export function labInitramfs(content: LabContent): Uint8Array {
     data,
     mode,
   });
-  const ordered = new KernelModules(kernel.modules).inOrder(modules);
   const guestFolder = join(checkout, ".cache", "guest", guest.kernelVersion);
   return busyboxInitramfs(readFileSync(guest.busybox), labInit, [
-    ...ordered.map(({ name, path }) => file(`lab/modules/${name}.ko`, readFileSync(path))),
-    file("lab/modules/order", ordered.map(({ name }) => `${name}\n`).join("")),
+    ...moduleEntries(kernel.modules, modules, modulePlace),
     ...programs.map((path) => file(`lab/programs/${basename(path)}`, readFileSync(path), 0o755)),
     file("lab/programs/cpr", `#!/bin/sh\nexec node /${checkout}/packages/cli/bin/cpr.js "$@"\n`, 0o755),
     file("lab/run", labRun),

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { CprProcess, FileLines } from "../../../tools/cpr-process.ts";
 import { busyboxInitramfs, guestAssets } from "../../../tools/guest-assets.ts";
-import { diskModules, loadModules, moduleEntries } from "./guest-modules.ts";
+import { loadModules, moduleEntries } from "../../../tools/lab/kernel-modules.ts";
 import { type ScratchMachine, scratchFolder, scratchMachine } from "./scratch.ts";
 
 /** Sleeps again and again, and tells before and after what the kernel's uptime is and whether a file in memory is as it was. */
@@ -12,7 +12,7 @@ export PATH=/bin
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
-${loadModules(diskModules)}
+${loadModules()}
 dd if=/dev/urandom of=/data bs=64k count=32 2>/dev/null
 sum=$(sha256sum </data)
 dd if=/data of=/dev/vda bs=64k conv=fsync 2>/dev/null || echo "write error"
@@ -33,14 +33,12 @@ while :; do
 done
 `;
 
-const boardModules = ["acpi/button", "misc/pvpanic/pvpanic", "misc/pvpanic/pvpanic-mmio"] as const;
-
 /** Waits for the power button and panics then; the drivers are modules. */
 const listeningInit = `#!/bin/busybox sh
 export PATH=/bin
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
-${loadModules(boardModules)}
+${loadModules()}
 echo "listening"
 until grep -q "^ *[1-9]" /sys/firmware/acpi/interrupts/ff_pwr_btn; do sleep 1; done
 echo "pressed"
@@ -61,7 +59,7 @@ const parse = (line: string, word: string): Turn | undefined => {
 async function boot(init: string, more: readonly string[]) {
   const { kernel, busybox, modules } = await guestAssets();
   const machine = scratchMachine(kernel, { size: "256M" });
-  const loaded = moduleEntries(modules, [...diskModules, ...boardModules]);
+  const loaded = moduleEntries(modules, ["virtio_pci", "virtio_blk", "button", "pvpanic-mmio"]);
   const initramfs = join(machine.state, "..", "initramfs.cpio");
   writeFileSync(initramfs, busyboxInitramfs(readFileSync(busybox), init, loaded));
   const options = machine.options([

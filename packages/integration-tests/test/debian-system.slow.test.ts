@@ -165,7 +165,7 @@ describe.skipIf(!mayMakeTaps())("Debian with systemd, a disk, a network and an a
 
   it("carries a load on disk and network through a checkpoint", { timeout: 600_000 }, async () => {
     const download = new LongDownload();
-    const server = await serve(network.hostAddress, download.listener);
+    const server = await serve(network.hostAddress, (_request, response) => download.feed(response));
     await guest.shell.ask(`cat >/root/load.sh <<'END'\n${diskLoad}END`);
     await guest.shell.ask("sh /root/load.sh >/root/load.log 2>&1 & true");
     await guest.shell.ask(`{ wget -q -t 1 -O - ${server.url}/ | sha256sum >/root/sum; } & true`);

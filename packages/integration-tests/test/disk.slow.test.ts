@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { CprProcess, FileLines } from "../../../tools/cpr-process.ts";
 import { busyboxInitramfs, guestAssets } from "../../../tools/guest-assets.ts";
-import { diskModules, loadModules, moduleEntries } from "./guest-modules.ts";
+import { loadModules, moduleEntries } from "../../../tools/lab/kernel-modules.ts";
 import { type ScratchMachine, scratchMachine } from "./scratch.ts";
 
 const chunkSize = 256 * 1024;
@@ -18,7 +18,7 @@ export PATH=/bin
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
-${loadModules(diskModules)}
+${loadModules()}
 read -r sectors </sys/block/vda/size
 read -r serial </sys/block/vda/serial
 read -r cache </sys/block/vda/queue/write_cache
@@ -62,7 +62,10 @@ async function describeGuest(): Promise<{ machine: ScratchMachine; disk: string;
   truncateSync(disk, diskSize);
   const constant = join(machine.state, "..", "constant.raw");
   writeFileSync(constant, Buffer.alloc(1 << 16, "constant"));
-  writeFileSync(initramfs, busyboxInitramfs(readFileSync(busybox), diskInit, moduleEntries(modules, diskModules)));
+  writeFileSync(
+    initramfs,
+    busyboxInitramfs(readFileSync(busybox), diskInit, moduleEntries(modules, ["virtio_pci", "virtio_blk"])),
+  );
   const options = machine.options([
     ...["-accel", "interp", "-initrd", initramfs, "-append", "console=ttyS0 cryptomgr.notests panic=-1"],
     ...["-drive", `file=${disk},format=raw,if=virtio,serial=checked,discard=unmap`],

@@ -1,18 +1,18 @@
 import { readFileSync, writeFileSync } from "node:fs";
-import { basename, join } from "node:path";
+import { join } from "node:path";
 import { expect, it, onTestFinished } from "vitest";
 import { CprProcess, FileLines } from "../../../tools/cpr-process.ts";
 import { busyboxInitramfs, guestAssets } from "../../../tools/guest-assets.ts";
-import { KernelModules } from "../../../tools/lab/kernel-modules.ts";
+import { loadModules, moduleEntries } from "../../../tools/lab/kernel-modules.ts";
 import { scratchFolder, scratchMachine } from "./scratch.ts";
 
 /** Reads 16 bytes from each of two entropy devices once a second, and shows where their interrupts lead. */
-const randomInit = (modules: readonly string[]): string => `#!/bin/busybox sh
+const randomInit = `#!/bin/busybox sh
 export PATH=/bin
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
-${modules.map((module) => `insmod /modules/${module}`).join("\n")}
+${loadModules()}
 round=0
 while :; do
   for device in 0 1; do
@@ -38,15 +38,9 @@ it("Debian's kernel uses devices on PCI, with MSI-X and without, before and afte
   timeout: 400_000,
 }, async () => {
   const { kernel, modules, busybox } = await guestAssets();
-  const paths = new KernelModules(modules).inOrder(["virtio_pci", "virtio-rng"]).map(({ path }) => path);
   const initrd = join(scratchFolder(), "initramfs.cpio");
-  const contents = paths.map((path) => ({
-    path: `modules/${basename(path)}`,
-    kind: "file" as const,
-    data: readFileSync(path),
-  }));
-  const init = randomInit(paths.map((path) => basename(path)));
-  writeFileSync(initrd, busyboxInitramfs(readFileSync(busybox), init, contents));
+  const drivers = moduleEntries(modules, ["virtio_pci", "virtio-rng"]);
+  writeFileSync(initrd, busyboxInitramfs(readFileSync(busybox), randomInit, drivers));
   const machine = scratchMachine(kernel, { size: "256M" });
   const options = machine.options([
     ...["-accel", "interp", "-initrd", initrd, "-append", "console=ttyS0 quiet cryptomgr.notests panic=-1"],

@@ -2,6 +2,7 @@ import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { accessSync, constants } from "node:fs";
 import { createServer, type RequestListener, type Server } from "node:http";
+import type { Writable } from "node:stream";
 import { ensureDebianPackages } from "../../../tools/debian-archive.ts";
 
 /** Whether this process may make a tap device. */
@@ -83,17 +84,18 @@ export class LongDownload {
     return this.#hash.digest("hex");
   }
 
-  readonly listener: RequestListener = (_request, response) => {
+  /** Sends it to somebody, one only. */
+  feed(receiver: Writable): void {
     const send = (): void => {
       if (this.#isToEnd) {
-        response.end();
+        receiver.end();
         return;
       }
       const data = Buffer.alloc(blockSize, createHash("sha512").update(String(this.sent)).digest());
       this.#hash.update(data);
       this.sent += 1;
-      response.write(data, () => setTimeout(send, 20));
+      receiver.write(data, () => setTimeout(send, 20));
     };
     send();
-  };
+  }
 }
