@@ -104,11 +104,11 @@ Napi::Value makeSocket(const Napi::CallbackInfo& info) {
   return result(info, socket(intOf(info, 0), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
 }
 
-// socketPair(): socketpair(2), two stream sockets that do not block, as an array
+// socketPair(): socketpair(2), two stream sockets, as an array
 Napi::Value socketPair(const Napi::CallbackInfo& info) {
   std::array<int, 2> ends = {-1, -1};
   // SAFETY: the kernel writes two ints.
-  const int outcome = socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends.data());
+  const int outcome = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data());
   auto pair = Napi::Array::New(info.Env(), 2);
   pair.Set(0U, Napi::Number::New(info.Env(), outcome < 0 ? -errno : ends[0]));
   pair.Set(1U, Napi::Number::New(info.Env(), ends[1]));

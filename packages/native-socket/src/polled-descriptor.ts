@@ -20,10 +20,14 @@ export class PolledDescriptor {
     return new PolledDescriptor(await connectSocket(address, signal));
   }
 
-  /** Two stream sockets that are connected to each other; the second is a bare descriptor, for another process. */
+  /**
+   * Two stream sockets that are connected to each other; the second is a bare descriptor, for another process, and blocks as
+   * programs expect that are not told otherwise.
+   */
   static pair(): readonly [PolledDescriptor, number] {
     const [first, second] = addon().socketPair();
-    return [new PolledDescriptor(checked("socketpair", first)), second];
+    checked("fcntl", addon().doNotBlock(checked("socketpair", first)));
+    return [new PolledDescriptor(first), second];
   }
 
   /** Reads: the number of bytes, 0 at the end; undefined if there is nothing now. @throws {Error} with `code` */
