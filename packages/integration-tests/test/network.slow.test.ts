@@ -1,9 +1,11 @@
+import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { type AddressInfo, createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { CprProcess, FileLines } from "../../../tools/cpr-process.ts";
+import { ensureDebianPackages } from "../../../tools/debian-archive.ts";
 import { busyboxInitramfs, guestAssets } from "../../../tools/guest-assets.ts";
 import { loadModules, moduleEntries } from "../../../tools/lab/kernel-modules.ts";
 import { type ScratchMachine, scratchMachine } from "./scratch.ts";
@@ -106,6 +108,32 @@ describe("a network card of Debian's kernel", () => {
       await vm.quit();
     },
   );
+
+  it("carries downloads through passt, before and after a checkpoint", { timeout: 900_000 }, async () => {
+    await ensureDebianPackages(["passt"]);
+    // More than the connection between passt and the card holds by itself.
+    const data = randomBytes(8 << 20);
+    const sum = createHash("sha256").update(data).digest("hex");
+    const server = createServer({ allowHalfOpen: true }, (socket) => {
+      socket.on("error", () => undefined).resume();
+      socket.end(data);
+    }).listen(0, "127.0.0.1");
+    await once(server, "listening");
+    onTestFinished(() => void server.close());
+    const { port } = server.address() as AddressInfo;
+    const script = `while :; do echo "download $(nc 10.0.2.2 ${port} </dev/console | sha256sum)"; sleep 1; done`;
+    const { machine, options } = await makeMachine(networkInit("10.0.2.15/24", "10.0.2.2", script));
+    const network = ["-netdev", "user,id=n0", "-device", "virtio-net-pci,netdev=n0"];
+    let vm = await start([...options, ...network]);
+    const complete = (line: string) => line.startsWith(`download ${sum}`) || undefined;
+    await new FileLines(machine.console).until(complete, patience);
+    vm = await replace(vm, machine, () => start([...options, ...network, "-incoming", "defer"]));
+    // The download that was under way has ended with the old passt.
+    const fresh = new FileLines(machine.console);
+    for (let count = 0; count < 2; count++) await fresh.until(complete, patience);
+    expect(readConsole(machine)).not.toMatch(trouble);
+    await vm.quit();
+  });
 
   it("announces itself to a switch after a checkpoint", { timeout: 600_000 }, async () => {
     const { machine, options } = await makeMachine(networkInit("10.77.0.2/24", "10.77.0.1", "echo ready"));
