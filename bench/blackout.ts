@@ -28,6 +28,8 @@ export interface Subject {
    * that cannot be compressed; `private` memory, which is copied.
    */
   readonly ram: "kept" | "copied" | "private";
+  /** The new process waits before the old one saves, which quits when the guest has gone on: there is no start in between. */
+  readonly startsBefore?: boolean;
   /** Capabilities of migration that are on besides. */
   readonly capabilities?: readonly string[];
   /** The options that say what executes it. */
@@ -76,9 +78,6 @@ function forget({ ram }: Subject, place: Place): void {
   if (ram !== "kept") rmSync(place.ram, { force: true });
 }
 
-/** Bytes on disk. */
-const usage = (path: string): number => statSync(path).blocks * 512;
-
 async function withPlace(run: (place: Place) => Promise<Blackout>): Promise<Blackout> {
   const folder = mkdtempSync("/dev/shm/cpr-bench-");
   try {
@@ -88,81 +87,104 @@ async function withPlace(run: (place: Place) => Promise<Blackout>): Promise<Blac
   }
 }
 
-/** From `migrate` to `running` in a new process of `cpr`, RAM in place. */
-export const cprBlackout = (subject: Subject): Promise<Blackout> => withPlace((place) => withCpr(subject, place));
+/** How one of the machines is told what to do. */
+interface Side<Process> {
+  /** Fulfilled when the process takes commands. */
+  start(incoming: boolean): Promise<Process>;
+  /** Sets mode and capabilities. */
+  prepare(process: Process): Promise<void>;
+  save(process: Process): Promise<void>;
+  /** Fulfilled when the guest goes on, or would if it had ever run. */
+  load(process: Process): Promise<void>;
+}
+
+/** From `migrate` to `running` in a new process of `cpr`. */
+export const cprBlackout = (subject: Subject): Promise<Blackout> =>
+  withPlace((place) => blackout(subject, place, cprSide(subject, place)));
 
 /** The same with QEMU's microvm. */
-export const qemuBlackout = (subject: Subject): Promise<Blackout> => withPlace((place) => withQemu(subject, place));
+export const qemuBlackout = (subject: Subject): Promise<Blackout> =>
+  withPlace((place) => blackout(subject, place, qemuSide(subject, place)));
 
-async function withCpr(subject: Subject, place: Place): Promise<Blackout> {
-  const { state } = place;
+async function blackout<Process extends { quit(): Promise<unknown> }>(
+  subject: Subject,
+  place: Place,
+  side: Side<Process>,
+): Promise<Blackout> {
+  const first = await side.start(false);
+  await ready(subject, place);
+  await side.prepare(first);
+  const waiting = subject.startsBefore === true ? await side.start(true) : undefined;
+  const begin = performance.now();
+  await side.save(first);
+  const save = since(begin);
+  if (waiting === undefined) await first.quit();
+  forget(subject, place);
+  const quit = since(begin) - save;
+  const second = waiting ?? (await side.start(true));
+  const start = since(begin) - save - quit;
+  const loading = performance.now();
+  await side.prepare(second);
+  await side.load(second);
+  const load = since(loading);
+  const total = since(begin);
+  if (waiting !== undefined) await first.quit();
+  await second.quit();
+  return { save, quit, start, load, total, bytes: statSync(place.state).blocks * 512 };
+}
+
+function cprSide(subject: Subject, place: Place): Side<CprProcess> {
   const words = [...subject.execution.cpr, ...memory(subject, place), ...options(subject, place)];
   const give = async (process: CprProcess, line: string): Promise<void> => {
     const answer = await process.command(line);
     if (answer !== "") throw new Error(`cpr: ${line}: ${answer}`);
   };
-  const prepare = async (process: CprProcess): Promise<void> => {
-    await give(process, "migrate_set_parameter mode cpr-reboot");
-    for (const name of capabilitiesOf(subject)) await give(process, `migrate_set_capability ${name} on`);
+  return {
+    async start(incoming) {
+      const process = new CprProcess(incoming ? [...words, "-incoming", "defer"] : words);
+      await process.ready();
+      return process;
+    },
+    async prepare(process) {
+      await give(process, "migrate_set_parameter mode cpr-reboot");
+      for (const name of capabilitiesOf(subject)) await give(process, `migrate_set_capability ${name} on`);
+    },
+    save: (process) => give(process, `migrate file:${place.state}`),
+    async load(process) {
+      await give(process, `migrate_incoming file:${place.state}`);
+      const status = await process.command("info status");
+      const expected = subject.isReady === undefined ? "VM status: paused (prelaunch)" : "VM status: running";
+      if (status !== expected) throw new Error(`cpr: ${status}`);
+    },
   };
-  const first = new CprProcess(words);
-  await first.ready();
-  await ready(subject, place);
-  await prepare(first);
-  const begin = performance.now();
-  await give(first, `migrate file:${state}`);
-  const save = since(begin);
-  await first.quit();
-  forget(subject, place);
-  const quit = since(begin) - save;
-  const second = new CprProcess([...words, "-incoming", "defer"]);
-  await second.ready();
-  const start = since(begin) - save - quit;
-  const loading = performance.now();
-  await prepare(second);
-  await give(second, `migrate_incoming file:${state}`);
-  const load = since(loading);
-  const total = since(begin);
-  const status = await second.command("info status");
-  const expected = subject.isReady === undefined ? "VM status: paused (prelaunch)" : "VM status: running";
-  if (status !== expected) throw new Error(`cpr: ${status}`);
-  await second.quit();
-  return { save, quit, start, load, total, bytes: usage(state) };
 }
 
-async function withQemu(subject: Subject, place: Place): Promise<Blackout> {
-  const { state } = place;
+function qemuSide(subject: Subject, place: Place): Side<QmpProcess> {
   const board = `microvm,acpi=off,isa-serial=on${subject.ram === "private" ? "" : ",memory-backend=ram0"}`;
   const words = [
     ...[...subject.execution.qemu, "-machine", board, "-nodefaults", "-display", "none"],
     ...[...options(subject, place), ...memory(subject, place)],
   ];
   const capabilities = capabilitiesOf(subject).map((capability) => ({ capability, state: true }));
-  const prepare = async (process: QmpProcess): Promise<void> => {
-    // Without limit, as cpr is: at first QEMU writes 128 MiB a second at most.
-    await process.command("migrate-set-parameters", { mode: "cpr-reboot", "max-bandwidth": 0 });
-    await process.command("migrate-set-capabilities", { capabilities });
+  const uri = `file:${place.state}`;
+  return {
+    async start(incoming) {
+      const process = new QmpProcess(incoming ? [...words, "-incoming", "defer"] : words);
+      await process.ready();
+      return process;
+    },
+    async prepare(process) {
+      // Without limit, as cpr is: at first QEMU writes 128 MiB a second at most.
+      await process.command("migrate-set-parameters", { mode: "cpr-reboot", "max-bandwidth": 0 });
+      await process.command("migrate-set-capabilities", { capabilities });
+    },
+    async save(process) {
+      await process.command("migrate", { uri });
+      await process.until("query-status", ({ status }) => status === "postmigrate");
+    },
+    async load(process) {
+      await process.command("migrate-incoming", { uri });
+      await process.until("query-status", ({ status }) => status === "running" || status === "prelaunch");
+    },
   };
-  const first = new QmpProcess(words);
-  await first.ready();
-  await ready(subject, place);
-  await prepare(first);
-  const begin = performance.now();
-  await first.command("migrate", { uri: `file:${state}` });
-  await first.until("query-status", ({ status }) => status === "postmigrate");
-  const save = since(begin);
-  await first.quit();
-  forget(subject, place);
-  const quit = since(begin) - save;
-  const second = new QmpProcess([...words, "-incoming", "defer"]);
-  await second.ready();
-  const start = since(begin) - save - quit;
-  const loading = performance.now();
-  await prepare(second);
-  await second.command("migrate-incoming", { uri: `file:${state}` });
-  await second.until("query-status", ({ status }) => status === "running" || status === "prelaunch");
-  const load = since(loading);
-  const total = since(begin);
-  await second.quit();
-  return { save, quit, start, load, total, bytes: usage(state) };
 }

@@ -29,9 +29,11 @@ export async function checkpoint(rounds: number, only: readonly string[]): Promi
     `${size}, RAM in place`,
     { ...linux, size, ram: "kept" },
   ]);
+  const waiting: Subject = { ...linux, size: "4G", ram: "kept", startsBefore: true };
   const idle: Subject = { ...linux, size: "8G", ram: "private" };
   const subjects: Record<string, readonly (readonly [string, Subject])[]> = {
     "in-place": kept,
+    waiting: [["4G, RAM in place, the new process waits before", waiting]],
     idle: [
       ["8G idle, copied", idle],
       ["8G idle, copied, mapped-ram and multifd", { ...idle, ...parallel }],

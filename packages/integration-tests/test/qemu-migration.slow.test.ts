@@ -125,18 +125,23 @@ describe("/migration/ignore-shared", () => {
     await source.untilPrinted("B");
   });
 
-  it("lets no waiting process have the RAM of one that runs", async () => {
+  it("goes to a waiting process when the checkpoint is whole, and not while the guest runs", async () => {
     const { source, folder, start } = await sharing();
     const file = `file:${join(folder, "migfile")}`;
-    await source.execute("migrate", { uri: file });
-    await source.untilMigration("completed");
     const target = await start("target", "-incoming", "defer");
     const load = (): Promise<unknown> =>
       target.execute("human-monitor-command", { "command-line": `migrate_incoming ${file}` });
+    await source.execute("migrate", { uri: file });
+    await source.untilMigration("completed");
+    await source.execute("cont");
     expect(await load()).toContain("is the RAM of another VM");
     expect((await target.status()).status).toBe("inmigrate");
-    await source.quit();
+    await source.execute("migrate", { uri: file });
+    await source.untilMigration("completed");
     expect(await load()).toBe("");
+    await expect(source.execute("cont")).rejects.toThrow("is the RAM of another VM");
+    expect((await source.status()).status).toBe("postmigrate");
+    await source.quit();
     await target.untilPrinted("B");
   });
 });

@@ -82,8 +82,7 @@ export const outgoingPhases: readonly Phase<OutgoingMigration>[] = [
   },
   { name: "Make the checkpoint durable and visible", run: commit },
   {
-    name: "Give up RAM in place to the VM that has received the rest",
-    needed: ({ transport }) => !transport.supports.stores,
+    name: "Give up RAM in place to the VM that goes on with it",
     run: giveUpRam,
   },
 ];
@@ -286,10 +285,13 @@ async function commit({ sink, signal }: OutgoingMigration): Promise<void> {
   await untilAborted((sink as TransportSink).commit(), signal);
 }
 
-function giveUpRam({ subject, facts }: OutgoingMigration): void {
+/** Without a mark nobody could tell whether another VM has used it meanwhile, and a VM that is stored may go on itself. */
+function giveUpRam({ subject, facts, transport }: OutgoingMigration): void {
   const { ram, generation } = facts as CheckpointFacts;
   subject.ram.handOver(
-    subject.ram.blocks.filter((_, index) => ram[index]?.inPlace === true),
+    subject.ram.blocks.filter(
+      ({ mark }, index) => ram[index]?.inPlace === true && (mark !== undefined || !transport.supports.stores),
+    ),
     generation,
   );
 }
