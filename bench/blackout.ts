@@ -1,6 +1,7 @@
 import { randomFillSync } from "node:crypto";
 import { closeSync, mkdtempSync, openSync, rmSync, statSync, writeSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { CprProcess, FileLines } from "../tools/cpr-process.ts";
 import { QmpProcess } from "./peers/qmp-process.ts";
 import { since } from "./report.ts";
@@ -115,6 +116,8 @@ async function blackout<Process extends { quit(): Promise<unknown> }>(
   await ready(subject, place);
   await side.prepare(first);
   const waiting = subject.startsBefore === true ? await side.start(true) : undefined;
+  // One that was just started is still busy with itself.
+  if (waiting !== undefined) await delay(2000);
   const begin = performance.now();
   await side.save(first);
   const save = since(begin);
