@@ -8,9 +8,10 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { CprProcess } from "../../../tools/cpr-process.ts";
 import { copyDisk, debianImage } from "../../../tools/debian-image.ts";
 import { SystemConsole } from "../../../tools/system-console.ts";
+import { makeTapNetwork, mayMakeTaps, type TapNetwork } from "../../../tools/tap-network.ts";
 import { beginCommand } from "./command.ts";
+import { LongDownload, serve } from "./downloads.ts";
 import { packageRepository } from "./package-repository.ts";
-import { LongDownload, makeTapNetwork, mayMakeTaps, serve, type TapNetwork } from "./tap-network.ts";
 
 /** Writes what it makes up, and reads it back from the disk itself, until it is told to stop. */
 const diskLoad = `#!/bin/sh

@@ -8,8 +8,9 @@ import { CprProcess, FileLines } from "../../../tools/cpr-process.ts";
 import { ensureDebianPackages } from "../../../tools/debian-archive.ts";
 import { busyboxInitramfs, guestAssets } from "../../../tools/guest-assets.ts";
 import { loadModules, moduleEntries } from "../../../tools/lab/kernel-modules.ts";
+import { makeTapNetwork, mayMakeTaps } from "../../../tools/tap-network.ts";
+import { LongDownload } from "./downloads.ts";
 import { type ScratchMachine, scratchMachine } from "./scratch.ts";
-import { LongDownload, makeTapNetwork, mayMakeTaps } from "./tap-network.ts";
 
 /** How many seconds the guest has for anything, on a slow machine. */
 const patience = 240;

@@ -1,48 +1,6 @@
-import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { accessSync, constants } from "node:fs";
 import { createServer, type RequestListener, type Server } from "node:http";
 import type { Writable } from "node:stream";
-import { ensureDebianPackages } from "../../../tools/debian-archive.ts";
-
-/** Whether this process may make a tap device. */
-export function mayMakeTaps(): boolean {
-  try {
-    accessSync("/dev/net/tun", constants.R_OK | constants.W_OK);
-  } catch {
-    return false;
-  }
-  return process.getuid?.() === 0;
-}
-
-/** A network between this machine and a guest: a tap device, with this machine's address on it. */
-export interface TapNetwork {
-  readonly device: string;
-  readonly hostAddress: string;
-  readonly guestAddress: string;
-  readonly mask: string;
-  remove(): void;
-}
-
-/** Makes a tap device that no other process of the tests has. */
-export async function makeTapNetwork(): Promise<TapNetwork> {
-  await ensureDebianPackages(["iproute2"]);
-  const device = `cpr${process.pid}`;
-  // One of the networks of 4 addresses in 198.18.0.0/15, which is for tests of networks (RFC 2544) and routed nowhere.
-  const network = (process.pid % 16_384) * 4;
-  const address = (last: number): string => `198.18.${network >> 8}.${(network & 255) + last}`;
-  const ip = (words: string): void => void execFileSync("ip", words.split(" "), { stdio: "pipe" });
-  ip(`tuntap add dev ${device} mode tap`);
-  ip(`address add ${address(1)}/30 dev ${device}`);
-  ip(`link set dev ${device} up`);
-  return {
-    device,
-    hostAddress: address(1),
-    guestAddress: address(2),
-    mask: "255.255.255.252",
-    remove: () => ip(`link delete dev ${device}`),
-  };
-}
 
 /** A web server of this machine. */
 export interface WebServer {
