@@ -1,3 +1,4 @@
+import { setImmediate as turn } from "node:timers/promises";
 import { GuestMemory, layOutRam } from "@cpr/core";
 import { RecordingNetworkLink } from "@cpr/testkit/fakes";
 import { expect, it } from "vitest";
@@ -54,6 +55,7 @@ it(`survives ${runs} drivers that write anything, keeps no chain, and goes on af
       }
       side.makeAvailable(next(decent ? queueSize : 2 * queueSize));
       device.notify(index);
+      await turn();
       link.deliver(new Uint8Array(next(3000)).fill(next(256)));
       if (next(4) === 0) link.card?.sendable();
       // The rings cannot be full of what was never given back.
@@ -74,6 +76,7 @@ it(`survives ${runs} drivers that write anything, keeps no chain, and goes on af
     const before = link.sent.length;
     fresh.driver.offer({ readable: [new Uint8Array(12 + 60)] });
     device.notify(1);
+    await turn();
     expect(link.sent.length).toBe(before + 1);
   }
   // The drivers do both: break rules, and have frames carried.

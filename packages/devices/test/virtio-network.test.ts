@@ -1,3 +1,4 @@
+import { setImmediate as turn } from "node:timers/promises";
 import { GuestMemory, isCprError, layOutRam, networkHeaderSize } from "@cpr/core";
 import { pseudoRandomBytes } from "@cpr/testkit";
 import { deviceCompliance } from "@cpr/testkit/device";
@@ -84,15 +85,12 @@ function setUp({
   return { memory, device, link, told, receive, transmit, control, start, ask, status };
 }
 
-/** Lets the card tell of what it has received. */
-const turn = (): Promise<void> => Promise.resolve();
-
 describe("virtio-net, to the network", () => {
   it.each([
     ["with the header by itself", [12, 60]],
     ["in one piece", [72]],
     ["in pieces", [5, 20, 1, 46]],
-  ])("sends a frame %s", (_what, cuts) => {
+  ])("sends a frame %s", async (_what, cuts) => {
     const { device, link, transmit } = setUp();
     const frame = frameTo(everybody);
     const whole = Buffer.concat([new Uint8Array(networkHeaderSize), frame]);
@@ -100,30 +98,46 @@ describe("virtio-net, to the network", () => {
     const readable = starts.map((at, index) => new Uint8Array(whole.subarray(at, at + (cuts[index] as number))));
     transmit.driver.offer({ readable });
     device.notify(queueIndex.transmit);
+    await turn();
     expect(link.sent).toEqual([frame]);
     expect(transmit.driver.takeUsed()).toMatchObject([{ length: 0 }]);
   });
 
-  it("hands the header on to a network with offloads", () => {
+  it("hands the header on to a network with offloads", async () => {
     const { device, link, transmit } = setUp({ link: new RecordingNetworkLink({ offloads: true }) });
     const header = Uint8Array.of(1, 0, 0, 0, 0, 0, 34, 0, 16, 0, 0, 0);
     transmit.driver.offer({ readable: [header, frameTo(everybody)] });
     device.notify(queueIndex.transmit);
+    await turn();
     expect(link.sent[0]?.subarray(0, networkHeaderSize)).toEqual(header);
   });
 
-  it("leaves frames in the queue that the network does not take, and sends them when it does", () => {
+  it("leaves frames in the queue that the network does not take, and sends them when it does", async () => {
     const { device, link, transmit } = setUp();
     link.room = 2;
     const frames = Array.from({ length: 5 }, (_, index) => frameTo(everybody, 60, index + 1));
     for (const frame of frames) transmit.driver.offer({ readable: [new Uint8Array(networkHeaderSize), frame] });
     device.notify(queueIndex.transmit);
+    await turn();
     expect(transmit.driver.takeUsed()).toHaveLength(2);
     expect(transmit.queue.inFlight).toBe(0);
     link.room = 10;
     link.card?.sendable();
     expect(link.sent).toEqual(frames);
     expect(transmit.driver.takeUsed()).toHaveLength(3);
+  });
+
+  it("sends all that is there by its turn, and tells of it once", async () => {
+    const { device, link, transmit } = setUp();
+    const frames = Array.from({ length: 3 }, (_, index) => frameTo(everybody, 60, index + 1));
+    for (const frame of frames) {
+      transmit.driver.offer({ readable: [new Uint8Array(networkHeaderSize), frame] });
+      device.notify(queueIndex.transmit);
+    }
+    expect(link.sent).toEqual([]);
+    await turn();
+    expect(link.sent).toEqual(frames);
+    expect(transmit.told.interrupts).toBe(1);
   });
 
   it("sends nothing while it is paused", async () => {
@@ -134,22 +148,26 @@ describe("virtio-net, to the network", () => {
     expect(link.sent).toEqual([]);
     device.resume();
     device.notify(queueIndex.transmit);
+    await turn();
     expect(link.sent).toHaveLength(1);
   });
 
   it.each([
     ["without a whole header", { readable: [new Uint8Array(11)] }],
     ["that can be written", { readable: [new Uint8Array(72)], writable: [1] }],
-  ])("needs a reset after a frame %s", (_what, request) => {
+  ])("needs a reset after a frame %s", async (_what, request) => {
     const { device, told, transmit, start } = setUp();
     transmit.driver.offer(request);
     device.notify(queueIndex.transmit);
+    await turn();
     expect(told.troubles).toHaveLength(1);
     device.notify(queueIndex.transmit);
+    await turn();
     expect(told.troubles).toHaveLength(1);
     device.reset();
     start();
     device.notify(queueIndex.transmit);
+    await turn();
   });
 });
 

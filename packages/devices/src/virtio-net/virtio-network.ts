@@ -118,7 +118,7 @@ export class VirtioNetwork implements VirtioDevice, NetworkCard {
   notify(queue: number): void {
     if (this.#failed || this.#paused) return;
     if (queue === queueIndex.receive) this.#link.receive();
-    else if (queue === queueIndex.transmit) this.#transmit();
+    else if (queue === queueIndex.transmit) this.#scheduleTransmit();
     else this.#driver?.queues[queueIndex.control]?.process((chain) => this.#obey(chain));
   }
 
@@ -167,7 +167,7 @@ export class VirtioNetwork implements VirtioDevice, NetworkCard {
   }
 
   sendable(): void {
-    if (this.#driver !== undefined) this.notify(queueIndex.transmit);
+    this.#transmit();
   }
 
   linkChanged(): void {
@@ -234,7 +234,7 @@ export class VirtioNetwork implements VirtioDevice, NetworkCard {
     if (queue === undefined || this.#paused || this.#failed) return;
     for (let frames = 0; ; frames += 1) {
       if (frames === framesPerTurn) {
-        this.#continueLater();
+        this.#scheduleTransmit();
         break;
       }
       const chain = nextChain(queue);
@@ -250,7 +250,11 @@ export class VirtioNetwork implements VirtioDevice, NetworkCard {
     queue.tell();
   }
 
-  #continueLater(): void {
+  /**
+   * Sends what there is when others have had their turn: while the guest goes on it puts more beside the frame that it told of, and
+   * all of it costs one interrupt. A guest that waits loses nothing by it.
+   */
+  #scheduleTransmit(): void {
     if (this.#transmitScheduled) return;
     this.#transmitScheduled = true;
     setImmediate(() => {
