@@ -15,6 +15,9 @@ const parts: Record<string, (system: MeasuredSystem) => Promise<Record<string, n
   idle: idleProcess,
 };
 
+/** The names of all that can be measured. */
+export const partNames: readonly string[] = Object.keys(parts);
+
 /** Figures of a Debian on `cpr` and on QEMU by turns: of those parts, or all if none are named. */
 export async function figures(setting: Setting, rounds: number, only: readonly string[]): Promise<Report> {
   const both = machines(setting);

@@ -58,7 +58,7 @@ export function machines(setting: Setting): readonly [Machine, Machine] {
   const own = [process.execPath, cprCommand, "run", "-accel", execution.cpr, ...guest];
   const qemu = [
     ...["qemu-system-x86_64", "-nodefaults", "-display", "none", "-accel", execution.qemu],
-    ...["-M", "q35,memory-backend=ram0", ...guest],
+    ...["-M", "q35,memory-backend=ram0", ...(execution.qemu === "kvm" ? ["-cpu", "host"] : []), ...guest],
   ];
   return [
     { name: `cpr (${execution.cpr})`, words: [...own, ...(tap ? [...tap, "virtio-net-pci,netdev=n0"] : [])] },

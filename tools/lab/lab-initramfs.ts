@@ -133,8 +133,9 @@ export function labInitramfs(content: LabContent): Uint8Array {
     ...["root", "usr", "var", "boot"].map((path): InitramfsEntry => ({ path, kind: "folder" })),
     ...["lib", "lib64"].map((path): InitramfsEntry => ({ path, kind: "link", target: `usr/${path}` })),
     ...checkoutEntries(checkout),
-    ...[guest.kernel, guest.initramfs, guest.busybox, ...(debian === undefined ? [] : [debian.initrd])].map((path) =>
+    ...[guest.kernel, guest.initramfs, ...(debian === undefined ? [] : [debian.initrd])].map((path) =>
       file(join(guestFolder, basename(path)), readFileSync(path)),
     ),
+    file(join(guestFolder, basename(guest.busybox)), readFileSync(guest.busybox), 0o755),
   ]);
 }
