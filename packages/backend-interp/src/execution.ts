@@ -15,6 +15,8 @@ import { Turns } from "./turns.ts";
 const turn = 1;
 /** Milliseconds below which a deadline is waited for exactly. */
 const exactWait = 1;
+/** Milliseconds for which the thread is deaf at first while it waits exactly, and twice as long each time that it has listened. */
+const firstDeafness = 0.02;
 
 /**
  * Executes the vCPUs by turns on the machine thread. Each millisecond the thread's other work (RPC messages, output) gets its
@@ -26,13 +28,15 @@ const exactWait = 1;
  *
  * A halted guest costs nothing: the thread sleeps until the next timer's deadline or until {@link kick}. The event loop's timers
  * have a granularity of a millisecond, so the last part of a wait is spent in `Atomics.wait` on a cell that nobody writes
- * to. It blocks the thread, hence kicks too (they come from this thread's own messages), but for less than {@link exactWait}.
+ * to. It blocks the thread, hence kicks too (they come from this thread's own messages, and from requests to disks that are done), so
+ * the thread listens in between: what comes is late by no more than the time that it took to come.
  */
 export class InterpreterExecution implements Execution {
   readonly #processors: readonly Processor[];
   readonly #turns: Turns<Processor>;
   readonly #rates: readonly InstructionRate[];
   readonly #context: ExecutionContext;
+  #deafness = firstDeafness;
   readonly #sleepCell = new Int32Array(new SharedArrayBuffer(4));
   #running = false;
   /** We are called from within {@link #execute}. */
@@ -164,8 +168,8 @@ export class InterpreterExecution implements Execution {
       const now = clock.now();
       const processor = this.#turns.next(now);
       if (processor === undefined) {
-        if (!this.#sleep(end)) return;
-        continue;
+        this.#sleep();
+        return;
       }
       const outcome = this.#slice(processor, now);
       if (!this.#running) return;
@@ -188,6 +192,7 @@ export class InterpreterExecution implements Execution {
   /** Lets a vCPU execute until about the next deadline or the end of its turn, and learns how fast that was. */
   #slice(processor: Processor, start: number): RunOutcome {
     const { clock, timers } = this.#context;
+    this.#deafness = firstDeafness;
     const rate = this.#rates[processor.index] as InstructionRate;
     const deadline = timers.nextDeadline() ?? Number.POSITIVE_INFINITY;
     const before = processor.executed;
@@ -196,20 +201,19 @@ export class InterpreterExecution implements Execution {
     return outcome;
   }
 
-  /** All vCPUs are halted. Returns whether execution goes on: the next deadline was near and has passed. */
-  #sleep(end: number): boolean {
+  /** All vCPUs are halted: execution goes on at about the next deadline, or with {@link kick}. */
+  #sleep(): void {
     const { clock, timers } = this.#context;
     const deadline = timers.nextDeadline();
-    if (deadline === undefined) return false;
+    if (deadline === undefined) return;
     const wait = (deadline - clock.now()) / 1e6;
     if (wait > exactWait) {
       this.#timeout = setTimeout(this.#run, Math.floor(wait - exactWait / 2));
-      return false;
+      return;
     }
-    if (wait > 0) Atomics.wait(this.#sleepCell, 0, 0, wait);
-    if (performance.now() < end) return true;
+    if (wait > 0) Atomics.wait(this.#sleepCell, 0, 0, Math.min(wait, this.#deafness));
+    this.#deafness *= 2;
     this.#schedule();
-    return false;
   }
 
   #fail(error: unknown): void {

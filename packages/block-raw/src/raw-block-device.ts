@@ -6,6 +6,8 @@ import { punchHoleLater, zeroRange } from "@cpr/native-mman";
 import { lockImage, unlockImage } from "./image-lock.ts";
 import { transfer } from "./transfer.ts";
 
+const synchronize = promisify(fdatasync);
+
 /** Zeroes that are written where the host has no better way. */
 const zeroes = new Uint8Array(1 << 20);
 
@@ -70,7 +72,7 @@ export class RawBlockDevice implements BlockDevice {
   }
 
   async flush(): Promise<void> {
-    if (this.#flushes) await promisify(fdatasync)(this.#file.fd);
+    if (this.#flushes) await synchronize(this.#file.fd);
   }
 
   async discard(offset: number, length: number): Promise<void> {
