@@ -86,6 +86,11 @@ export interface DeviceContext {
   interrupt(number: number): InterruptLine;
   /** Asks something of the machine as a whole. It takes effect after the present instruction. */
   request(request: MachineRequest): void;
+  /**
+   * Tells the user that the device does nothing until its driver resets it, because the driver has broken a rule: which one. Of one
+   * that does so again and again it is told once in a while.
+   */
+  needsReset(reason: string): void;
   /** The host's side of a character device, by its id. */
   characterDevice(id: string): CharacterDevice;
   /**

@@ -74,6 +74,8 @@ export interface MachineContext {
   /** The device model of that name. @throws {CprError} if no plugin provides it. */
   deviceModel(name: string): DeviceModel;
   request(request: MachineRequest): void;
+  /** Tells the user that the driver of a device has broken a rule; see {@link DeviceContext.needsReset}. */
+  needsReset(device: string, reason: string): void;
 }
 
 /** A built machine, stopped. */

@@ -62,6 +62,8 @@ export type VirtualMachineEvent =
       readonly reason: string;
       readonly report: string;
     }
+  /** The guest's driver of a device has broken a rule: the device does nothing until it resets it. Many are told once in a while. */
+  | { readonly event: "DEVICE_NEEDS_RESET"; readonly device: string; readonly reason: string; readonly report: string }
   /** These two only if the capability `events` is on. */
   | { readonly event: "MIGRATION"; readonly status: MigrationStatus }
   | { readonly event: "MIGRATION_PASS"; readonly pass: number };

@@ -142,6 +142,21 @@ describe("a VM", () => {
     expect(names(events)).toEqual(["GUEST_PANICKED", "SHUTDOWN"]);
   });
 
+  it("tells of a driver that breaks a device's rules, at first and not each time, and goes on", async () => {
+    const { machine, events } = await fakeVirtualMachine();
+    type(machine, "VV");
+    await until(() => events.length > 0, "the event");
+    const before = await instructions(machine);
+    await until(async () => (await instructions(machine)) > before, "counting");
+    expect(events).toEqual([
+      {
+        ...{ event: "DEVICE_NEEDS_RESET", device: "echo0", reason: "an odd request" },
+        report: "the guest's driver of the device 'echo0' has broken a rule, and has to reset it: an odd request",
+      },
+    ]);
+    await machine.quit();
+  });
+
   it("stands still when the backend gives up, until it is reset", async () => {
     const { machine, events } = await fakeVirtualMachine();
     type(machine, "I");

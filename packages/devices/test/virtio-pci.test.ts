@@ -144,6 +144,8 @@ describe("a virtio device on the PCI bus", () => {
     driver.notify(0);
     expect(driver.status & needsReset).toBe(needsReset);
     expect(parts.apicBus.messages.map(({ vector }) => vector)).toEqual([0x40]);
+    driver.notify(0);
+    expect(context.driverFailures).toEqual(["queue 0: a chain leads to descriptor 99 of 8"]);
     driver.status = 0;
     expect(driver.status).toBe(0);
     queue = new DriverQueue(context.memory, 0x8000, 8);

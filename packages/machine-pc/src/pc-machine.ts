@@ -242,6 +242,7 @@ class PcMachine implements Machine {
       properties,
       interrupt,
       request: (request) => this.#context.request(request),
+      needsReset: (reason) => this.#context.needsReset(id, reason),
       characterDevice: (name) => this.#context.characterDevice(name),
       blockDevice: (name) => this.#context.blockDevice(name, id),
       network: (name) => this.#context.network(name, id),

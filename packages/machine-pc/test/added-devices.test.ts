@@ -51,6 +51,13 @@ describe("devices that the user adds to machine pc", () => {
     expect([0, 1, 2, 5].map(idAt)).toEqual([0x0008_1b36, 0x1044_1af4, 0xffff_ffff, 0x1044_1af4]);
   });
 
+  it("have it told, with their id, what their drivers break", async () => {
+    const model = new FakeModel("fake", "pci");
+    const { driverFailures } = await build([added("fake", "f")], [model]);
+    model.made[0]?.needsReset("an odd request");
+    expect(driverFailures).toEqual(["f: an odd request"]);
+  });
+
   it("send messages and interrupts to the interrupt controllers", async () => {
     const model = new FakeModel("fake", "pci");
     const { machine, bus: system } = await build([added("fake", "f")], [model]);

@@ -138,6 +138,8 @@ export interface TestMachine {
   readonly clock: ManualClock;
   readonly timers: TimerQueue;
   readonly requests: MachineRequest[];
+  /** What drivers have broken, each with its device before it. */
+  readonly driverFailures: string[];
   readonly characterDevices: ReadonlyMap<string, RecordingCharacterDevice>;
   readonly context: MachineContext;
 }
@@ -171,6 +173,7 @@ export async function buildMachine(setup: TestMachineSetup = {}): Promise<TestMa
   const execution = new IdleExecution(localApics);
   const memory = new GuestMemory(new Uint8Array(ramSize), layOutRam(ramSize));
   const requests: MachineRequest[] = [];
+  const driverFailures: string[] = [];
   const characterDevices = new Map<string, RecordingCharacterDevice>();
   const networks = new Map<string, RecordingNetworkLink>();
   const known = [...models, ...contributedModels()];
@@ -213,9 +216,10 @@ export async function buildMachine(setup: TestMachineSetup = {}): Promise<TestMa
       return model;
     },
     request: (request) => requests.push(request),
+    needsReset: (device, reason) => driverFailures.push(`${device}: ${reason}`),
   };
   const machine = await new PcMachineModel().build(context);
-  return { machine, execution, bus, memory, clock, timers, requests, characterDevices, context };
+  return { machine, execution, bus, memory, clock, timers, requests, driverFailures, characterDevices, context };
 }
 
 /** A folder that is gone after the test. */

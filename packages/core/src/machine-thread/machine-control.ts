@@ -90,6 +90,8 @@ export type MachineEvent =
   | { readonly kind: "execution"; readonly event: ExecutionEvent }
   /** Told once in a while if there are many. */
   | { readonly kind: "block-failure"; readonly failure: BlockFailure }
+  /** A device does nothing until its driver resets it, because of what that did. Told once in a while if it is often. */
+  | { readonly kind: "needs-reset"; readonly device: string; readonly reason: string }
   /** The thread is gone, or something failed that nobody waits for. The machine cannot be used any more. */
   | { readonly kind: "failed"; readonly error: SerializedError };
 

@@ -37,6 +37,7 @@ import {
   machineState,
   processorSection,
 } from "./machine-state.ts";
+import { QuietTime } from "./quiet-time.ts";
 import { enableReclaim } from "./ram-reclaim.ts";
 
 interface BuiltMachine {
@@ -79,6 +80,7 @@ export class MachineHost implements MachineControl {
   /** The character devices that a device has. */
   readonly #usedCharacterDevices = new Set<string>();
   readonly #networks = new MachineNetworks();
+  readonly #quiet = new QuietTime();
   #built: BuiltMachine | undefined;
   #started = false;
   #request: HaltingRequest | undefined;
@@ -140,6 +142,7 @@ export class MachineHost implements MachineControl {
           return model;
         },
         request: (request) => this.#requested(request),
+        needsReset: (device, reason) => this.#driverFailed(device, reason),
       });
       checkIds(machine.devices);
       const { balloon } = machine.devices.find((device) => device.balloon !== undefined) ?? {};
@@ -409,6 +412,10 @@ export class MachineHost implements MachineControl {
     for (let processor = 0; processor < processorCount; processor++) {
       execution.resetProcessor(processor);
     }
+  }
+
+  #driverFailed(device: string, reason: string): void {
+    if (this.#quiet.mayTell(device)) this.#onEvent({ kind: "needs-reset", device, reason });
   }
 
   #requested(request: MachineRequest): void {

@@ -2,9 +2,7 @@ import type { BlockDevice, BlockDeviceSupports } from "../block-driver.ts";
 import type { HostFile } from "../device.ts";
 import { systemReason } from "../system-reason.ts";
 import type { BlockFailure } from "./machine-control.ts";
-
-/** Milliseconds in which failures of one kind are told once: a guest may try again and again. */
-const quiet = 1000;
+import { QuietTime } from "./quiet-time.ts";
 
 /** A disk that tells the control plane of requests that the host could not carry out; who made them is told too. */
 export class ReportingBlockDevice implements BlockDevice {
@@ -18,7 +16,7 @@ export class ReportingBlockDevice implements BlockDevice {
   readonly hostFile: HostFile | undefined;
   readonly #device: BlockDevice;
   readonly #onFailure: (failure: BlockFailure) => void;
-  readonly #told: Record<BlockFailure["operation"], number> = { read: -quiet, write: -quiet };
+  readonly #quiet = new QuietTime();
 
   constructor(device: BlockDevice, onFailure: (failure: BlockFailure) => void) {
     this.id = device.id;
@@ -67,9 +65,7 @@ export class ReportingBlockDevice implements BlockDevice {
 
   #observe(operation: BlockFailure["operation"], request: Promise<void>): Promise<void> {
     return request.catch((error: unknown) => {
-      const now = performance.now();
-      if (now - this.#told[operation] >= quiet) {
-        this.#told[operation] = now;
+      if (this.#quiet.mayTell(operation)) {
         const noSpace = (error as NodeJS.ErrnoException).code === "ENOSPC";
         this.#onFailure({ id: this.id, path: this.path, operation, noSpace, reason: systemReason(error) });
       }

@@ -313,6 +313,12 @@ export class HostedVirtualMachine implements VirtualMachine, MigrationSubject {
       case "block-failure":
         this.#emit(describeBlockFailure(event.failure));
         break;
+      case "needs-reset": {
+        const { device, reason } = event;
+        const report = `the guest's driver of the device '${device}' has broken a rule, and has to reset it: ${reason}`;
+        this.#emit({ event: "DEVICE_NEEDS_RESET", device, reason, report });
+        break;
+      }
       case "failed":
         this.#later(async () => {
           const { message } = deserializeError(event.error);

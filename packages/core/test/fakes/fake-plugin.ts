@@ -234,6 +234,9 @@ class EchoDevice implements Device {
       case "W":
         this.#context.request("wakeup");
         break;
+      case "V":
+        this.#context.needsReset("an odd request");
+        break;
       case "T":
         memory.bytes[faultAddress] = 1;
         break;
@@ -303,6 +306,7 @@ export class FakeMachineModel implements MachineModel {
       timers,
       interrupt: () => ({ set: () => undefined }),
       request: (request) => context.request(request),
+      needsReset: (reason) => context.needsReset("echo0", reason),
       characterDevice: (id) => context.characterDevice(id),
       blockDevice: (id) => context.blockDevice(id, "fake"),
       network: (id) => context.network(id, "echo"),

@@ -104,6 +104,7 @@ class VirtioPci implements Device {
   readonly hostFiles?: readonly HostFile[];
   readonly buses?: Readonly<Record<string, unknown>>;
   readonly balloon?: Balloon;
+  readonly #context: DeviceContext;
   readonly #device: VirtioDevice;
   readonly #function: PciFunction;
   readonly #queues: readonly PciQueue[];
@@ -119,10 +120,11 @@ class VirtioPci implements Device {
 
   constructor(context: DeviceContext, make: (transport: VirtioTransport) => VirtioDevice, options: VirtioPciOptions) {
     const properties = new Properties(context);
+    this.#context = context;
     this.id = context.id;
     const device = make({
       configurationChanged: () => this.#configurationChanged(),
-      needsReset: () => this.#needsReset(),
+      needsReset: (reason) => this.#needsReset(reason),
     });
     this.#device = device;
     if (device.hostFiles !== undefined) this.hostFiles = device.hostFiles;
@@ -137,7 +139,7 @@ class VirtioPci implements Device {
         maximumSize,
         interrupt: () => this.#interrupt((this.#queues[index] as PciQueue).vector, interruptStatus.queue),
         again: () => setImmediate(() => this.#notify(index)),
-        fail: () => this.#needsReset(),
+        fail: (reason) => this.#needsReset(`queue ${index}: ${reason}`),
       }),
       vector: noVector,
     }));
@@ -409,7 +411,9 @@ class VirtioPci implements Device {
     this.#device.reset();
   }
 
-  #needsReset(): void {
+  #needsReset(reason: string): void {
+    if ((this.#common.status & deviceStatus.needsReset) !== 0) return;
+    this.#context.needsReset(reason);
     this.#common.status |= deviceStatus.needsReset;
     if (this.#started) this.#configurationChanged();
   }

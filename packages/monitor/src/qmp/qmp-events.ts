@@ -36,6 +36,9 @@ function named(event: VirtualMachineEvent): readonly Omit<QmpEvent, "timestamp">
         },
       ];
     }
+    case "DEVICE_NEEDS_RESET":
+      // QEMU says it on standard error only.
+      return [{ event: "X_DEVICE_NEEDS_RESET", data: { device: event.device, reason: event.reason } }];
     case "BALLOON_CHANGE":
       return [{ event: "BALLOON_CHANGE", data: { actual: event.actual } }];
     case "MIGRATION":

@@ -43,6 +43,8 @@ export class FakeDeviceContext implements DeviceContext {
   readonly timers: FiniteTimerQueue;
   /** What the device asked of the machine, in the order of time. */
   readonly requests: MachineRequest[] = [];
+  /** Why the device needs a reset by its driver, in the order of time. */
+  readonly driverFailures: string[] = [];
   /** The interrupt lines that the device has asked for, by number. */
   readonly interrupts = new Map<number, RecordingInterruptLine>();
   /** The character devices that the device has asked for, by id. */
@@ -86,6 +88,10 @@ export class FakeDeviceContext implements DeviceContext {
     const link = this.networks.get(id) ?? new RecordingNetworkLink();
     this.networks.set(id, link);
     return link;
+  }
+
+  needsReset(reason: string): void {
+    this.driverFailures.push(reason);
   }
 
   request(request: MachineRequest): void {
