@@ -163,7 +163,9 @@ async function makeDisk(disk: string, release: string, modules: string, log: (me
   const inside = (words: readonly string[]): [string, readonly string[]] =>
     isRoot ? [words[0] as string, words.slice(1)] : ["mmdebstrap", ["--unshare-helper", ...words]];
   try {
-    await chmod(folder, 0o755);
+    // The root of mmdebstrap's namespace, another user, comes by here, and makes and removes the folder of the system.
+    await chmod(dirname(folder), 0o755);
+    await chmod(folder, isRoot ? 0o755 : 0o777);
     const overlay = join(folder, "overlay");
     await writeOverlay(overlay, release);
     const kernelVersion = basename(dirname(modules));
@@ -197,10 +199,13 @@ async function makeDisk(disk: string, release: string, modules: string, log: (me
     await rename(image, disk);
     for (const each of outdated) await rm(join(dirname(disk), each));
   } catch (cause) {
-    throw new DebianArchiveError("The disk with Debian could not be made.", { cause });
+    const { stderr = "" } = cause as { readonly stderr?: string };
+    const reason = stderr.split("\n").findLast((line) => line.startsWith("E: ")) ?? "";
+    throw new DebianArchiveError(`The disk with Debian could not be made. ${reason}`.trim(), { cause });
   } finally {
-    await run(...inside(["rm", "-rf", system]));
-    await rm(folder, { recursive: true, force: true });
+    // What cannot be removed is no reason to hide what has happened before.
+    await run(...inside(["rm", "-rf", system])).catch(() => undefined);
+    await rm(folder, { recursive: true, force: true }).catch(() => undefined);
   }
 }
 
@@ -214,7 +219,11 @@ async function writeOverlay(overlay: string, release: string): Promise<void> {
 }
 
 if (import.meta.main) {
-  const image = await debianImage(console.error);
+  const image = await debianImage(console.error).catch((error: unknown) => {
+    if (!(error instanceof DebianArchiveError)) throw error;
+    console.error(error.message);
+    process.exit(1);
+  });
   const wanted = process.argv[2];
   const disk = resolve(process.env["INIT_CWD"] ?? ".", wanted ?? join(root, ".cache", "debian.img"));
   if (!existsSync(disk)) await copyDisk(image.disk, disk);
