@@ -118,23 +118,27 @@ async function checkSystem(): Promise<void> {
 
 /**
  * How long each guest stood still, in parts, in milliseconds: until its checkpoint was complete; until systemd had stopped all
- * else; until the second kernel ran; until the unit was started; and until it ran again.
+ * else; until the second kernel ran; until the unit was started; and until it ran again. The last number is all of it.
  */
-async function standstills({ clocks, epoch: before }: Notes, saved: Outcomes, loaded: Outcomes): Promise<string> {
+async function standstills(
+  { clocks, epoch: before }: Notes,
+  saved: Outcomes,
+  loaded: Outcomes,
+): Promise<ReadonlyMap<string, readonly number[]>> {
   const kernel = beginningOfKernel(clocks, readClocks());
   const [last = "{}"] = (await run("journalctl", "--boot=-1", "--lines=1", "--output=json")).split("\n");
   const stopped = Number((JSON.parse(last) as { __MONOTONIC_TIMESTAMP?: string }).__MONOTONIC_TIMESTAMP) / 1000;
   const unitStarted = await run("systemctl", "show", "--value", "--property=ExecMainStartTimestampMonotonic", unitName);
   const started = kernel + Number(unitStarted) / 1000;
-  const rows = [dax, tmpfs].map(({ name }) => {
+  const rows = [dax, tmpfs].map(({ name }): [string, number[]] => {
     const { downtime = 0, begun: saving = "", phases: { plan = 0, save = 0 } = {} } = saved.get(name) ?? {};
     const { begun: loading = "", phases: { start = 0, load = 0 } = {} } = loaded.get(name) ?? {};
     const complete = Date.parse(saving) - before + plan + save;
     const running = Date.parse(loading) - epoch() + kernel + start + load;
     const parts = [downtime, stopped - complete, kernel - stopped, started - kernel, running - started];
-    return [name, ...[...parts, running - complete + downtime].map((milliseconds) => milliseconds.toFixed(0))];
+    return [name, [...parts, running - complete + downtime]];
   });
-  return table(["ms", "save", "systemd's stop", "kexec", "boot", "start and load", "stood still"], rows);
+  return new Map(rows);
 }
 
 export const scenario: Scenario = {
@@ -201,8 +205,11 @@ export const scenario: Scenario = {
 
     renameSync(folderOfLost.meanwhile, folderOfLost.path);
     await run("cpr", "host", "load", lost.name);
+    const stoodStill = await standstills(notes, saved, loaded);
     for (const vm of vms) {
       const before = notes.ticks[vm.name] ?? 0;
+      // A guest on a busy host may be late by seconds; one that had noticed would be by all the time that it stood still.
+      const most = Math.max(...[...stoodStill.values()].map((parts) => parts.at(-1) ?? 0)) / 2000;
       await vm.tick(before + 5);
       const counted = vm.counted();
       for (const [index, { tick, uptime }] of counted.entries()) {
@@ -212,10 +219,14 @@ export const scenario: Scenario = {
           `${vm.name}: tick ${tick} instead of ${next}. What it said last:\n${vm.said().slice(-5000)}`,
         );
         const gap = uptime - (counted[index - 1]?.uptime ?? uptime);
-        assert.ok(gap < 10, `${vm.name}: ${gap} s between tick ${index - 1} and tick ${index}`);
+        assert.ok(gap < most, `${vm.name}: ${gap} s between tick ${tick - 1} and tick ${tick}, at most ${most}`);
       }
       report(`${vm.name}: from tick ${before} on it has counted to ${counted.length - 1}, without a gap in its uptime`);
     }
-    report(await standstills(notes, saved, loaded));
+    const rows = [...stoodStill].map(([name, parts]) => [
+      name,
+      ...parts.map((milliseconds) => milliseconds.toFixed(0)),
+    ]);
+    report(table(["ms", "save", "systemd's stop", "kexec", "boot", "start and load", "stood still"], rows));
   },
 };
