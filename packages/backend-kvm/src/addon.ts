@@ -3,10 +3,17 @@ import { createRequire } from "node:module";
 /** Joins the vCPU threads of one VM with the JavaScript thread that serves their exits: see kvm.cc. */
 export interface VcpuHub {
   /**
-   * The vCPUs that have something to tell, as a bit mask; waits for one, first spinning and then blocked, up to so many nanoseconds
-   * each.
+   * The vCPUs that have something to tell, as a bit mask; waits for one or a doorbell, first spinning and then blocked, up to so many
+   * nanoseconds each.
    */
   take(spin: number, block: number): number;
+  /** The doorbells that were rung since the last call, as a bit mask. */
+  takeRung(): number;
+  /**
+   * Takes the place of all doorbells: guest-physical addresses, of which the first 32 count. A vCPU that writes to one goes on at once, and
+   * {@link takeRung} tells.
+   */
+  listen(addresses: Float64Array): void;
   /** From now on `onWake` is called; false if there is something to take already. */
   idle(): boolean;
   close(): void;

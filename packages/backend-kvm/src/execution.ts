@@ -40,6 +40,8 @@ const shortestSpin = 1_000;
 const answerSpin = 20_000;
 /** Nanoseconds below which a timer is waited for exactly; the event loop's have a granularity of a millisecond. */
 const exactWait = 1_000_000;
+/** As many doorbells the addon knows; writes to others are served as exits. */
+const mostDoorbells = 32;
 /** Nanoseconds that a stop of the vCPUs is waited for before other work gets its turn. */
 const stopWait = 2_000_000;
 
@@ -68,6 +70,7 @@ export class KvmExecution implements Execution {
   readonly #msrs: readonly number[];
   readonly #powerOn: readonly ProcessorState[];
   readonly #eventfds: number[] = [];
+  #doorbells: readonly number[] = [];
   #portsSignalled = false;
   #running = false;
   /** The clocks go on: they do from the start until all vCPUs have stopped. */
@@ -92,6 +95,7 @@ export class KvmExecution implements Execution {
       this.#vm.setMemory(slot, guestAddress, memory.bytes.subarray(offset, offset + size));
     }
     this.#hub = new addon.VcpuHub(() => this.#turn());
+    context.bus.mmio.onDoorbellsChange = () => this.#listen();
     const runSize = device.vcpuMmapSize();
     const spins = availableParallelism() > 1;
     this.#longestSpin = spins ? longestSpin : 0;
@@ -269,7 +273,7 @@ export class KvmExecution implements Execution {
     for (;;) {
       if (this.#running) timers.runDue();
       const told = this.#hub.take(this.#running ? this.#spin : 0, this.#running ? 0 : this.#stopping() ? stopWait : 0);
-      if (told !== 0) {
+      if (this.#answerDoorbells() || told !== 0) {
         this.#spin = Math.min(2 * this.#spin + shortestSpin, this.#longestSpin);
         this.#serveAll(told);
       } else if (!this.#running) {
@@ -299,9 +303,30 @@ export class KvmExecution implements Execution {
     }
     if (left > 0) {
       const told = this.#hub.take(0, left);
+      this.#answerDoorbells();
       if (told !== 0) this.#serveAll(told);
     }
     return true;
+  }
+
+  /** Rings for the guest, which has gone on. Of a VM that is stopped the devices look for themselves when it goes on. */
+  #answerDoorbells(): boolean {
+    const rung = this.#hub.takeRung();
+    for (const [index, address] of this.#doorbells.entries()) {
+      if (((rung >>> index) & 1) === 1) this.#context.bus.mmio.write(address, 2, 0);
+    }
+    return rung !== 0;
+  }
+
+  /** Doorbells have come or gone. What was rung before is for the old ones, so that all new ones are rung. */
+  #listen(): void {
+    const { mmio } = this.#context.bus;
+    this.#doorbells = mmio.doorbells().slice(0, mostDoorbells);
+    this.#hub.listen(Float64Array.from(this.#doorbells));
+    this.#hub.takeRung();
+    setImmediate(() => {
+      for (const address of this.#doorbells) mmio.write(address, 2, 0);
+    });
   }
 
   #serveAll(told: number): void {

@@ -12,6 +12,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
@@ -83,6 +85,9 @@ timespec toTimespec(std::int64_t nanoseconds) {
 // The signal that makes KVM_RUN return. It is blocked everywhere but inside KVM_RUN, so it is never delivered.
 int kickSignal() { return SIGRTMIN + 4; }
 
+// The most addresses that a hub listens to: as many as the bits of a mask.
+constexpr std::size_t mostDoorbells = 32;
+
 // Joins the vCPU threads of one VM with the JavaScript thread that serves their exits.
 //
 // NOTE: whoever spins here reads the clock between two looks, and that is pause enough. PAUSE leaves the guest where the host is itself one.
@@ -91,6 +96,33 @@ class Hub {
   // A vCPU has changed its state; called on its thread.
   void tell(std::uint32_t processor) {
     events.fetch_or(1U << processor, std::memory_order_release);
+    rouse();
+  }
+
+  // The guest has written to an address; called on a vCPU's thread. Returns whether that only rings: then the guest can go on.
+  bool ring(std::uint64_t address) {
+    const std::size_t count = listening.load(std::memory_order_acquire);
+    for (std::size_t bell = 0; bell < count; ++bell) {
+      if (doorbells[bell].load(std::memory_order_relaxed) != address) continue;
+      rung.fetch_or(1U << bell, std::memory_order_release);
+      rouse();
+      return true;
+    }
+    return false;
+  }
+
+  bool pending() const { return events.load() != 0 || rung.load() != 0; }
+
+  std::atomic<std::uint32_t> events{0};
+  // Which doorbells were rung since JavaScript has looked.
+  std::atomic<std::uint32_t> rung{0};
+  std::array<std::atomic<std::uint64_t>, mostDoorbells> doorbells{};
+  std::atomic<std::size_t> listening{0};
+  std::atomic<std::uint32_t> sleep{awake};
+  std::atomic<napi_threadsafe_function> wake{nullptr};
+
+ private:
+  void rouse() {
     switch (sleep.exchange(awake)) {
       case blocked:
         futex(sleep, FUTEX_WAKE, 1, nullptr);
@@ -103,11 +135,6 @@ class Hub {
     }
   }
 
-  std::atomic<std::uint32_t> events{0};
-  std::atomic<std::uint32_t> sleep{awake};
-  std::atomic<napi_threadsafe_function> wake{nullptr};
-
- private:
   // A JavaScript thread that is being ended says so once; the function must not be called after that.
   void wakeEventLoop() {
     const napi_threadsafe_function function = wake.load();
@@ -130,7 +157,8 @@ class VcpuHub : public Napi::ObjectWrap<VcpuHub> {
  public:
   static Napi::Function define(Napi::Env env) {
     return DefineClass(env, "VcpuHub",
-                       {InstanceMethod<&VcpuHub::take>("take"), InstanceMethod<&VcpuHub::idle>("idle"),
+                       {InstanceMethod<&VcpuHub::take>("take"), InstanceMethod<&VcpuHub::takeRung>("takeRung"),
+                        InstanceMethod<&VcpuHub::listen>("listen"), InstanceMethod<&VcpuHub::idle>("idle"),
                         InstanceMethod<&VcpuHub::close>("close")});
   }
 
@@ -148,8 +176,8 @@ class VcpuHub : public Napi::ObjectWrap<VcpuHub> {
   std::shared_ptr<Hub> hub;
 
  private:
-  // take(spin, block): the vCPUs that have something to tell, as a bit mask; waits for one, first spinning and then blocked, up to so many
-  // nanoseconds each
+  // take(spin, block): the vCPUs that have something to tell, as a bit mask; waits for one or a doorbell, first spinning and then blocked,
+  // up to so many nanoseconds each
   Napi::Value take(const Napi::CallbackInfo& info) {
     const std::int64_t spin = info[0].As<Napi::Number>().Int64Value();
     const std::int64_t block = info[1].As<Napi::Number>().Int64Value();
@@ -158,12 +186,12 @@ class VcpuHub : public Napi::ObjectWrap<VcpuHub> {
       const auto end = Clock::now() + std::chrono::nanoseconds(spin);
       do {
         if (hub->events.load(std::memory_order_relaxed) != 0) taken = hub->events.exchange(0, std::memory_order_acquire);
-      } while (taken == 0 && Clock::now() < end);
+      } while (taken == 0 && hub->rung.load(std::memory_order_relaxed) == 0 && Clock::now() < end);
     }
     if (taken == 0 && block > 0) {
       hub->sleep.store(blocked);
       taken = hub->events.exchange(0);
-      if (taken == 0) {
+      if (taken == 0 && hub->rung.load() == 0) {
         const timespec timeout = toTimespec(block);
         futex(hub->sleep, FUTEX_WAIT, blocked, &timeout);
         taken = hub->events.exchange(0);
@@ -173,10 +201,27 @@ class VcpuHub : public Napi::ObjectWrap<VcpuHub> {
     return Napi::Number::New(info.Env(), taken);
   }
 
+  // takeRung(): the doorbells that were rung since the last call, as a bit mask
+  Napi::Value takeRung(const Napi::CallbackInfo& info) {
+    return Napi::Number::New(info.Env(), hub->rung.exchange(0, std::memory_order_acquire));
+  }
+
+  // listen(addresses): guest-physical addresses of doorbells, 32 at most, instead of those before
+  Napi::Value listen(const Napi::CallbackInfo& info) {
+    const auto addresses = info[0].As<Napi::Float64Array>();
+    const std::size_t count = std::min(addresses.ElementLength(), mostDoorbells);
+    hub->listening.store(0);
+    for (std::size_t bell = 0; bell < count; ++bell) {
+      hub->doorbells[bell].store(static_cast<std::uint64_t>(addresses[bell]));
+    }
+    hub->listening.store(count, std::memory_order_release);
+    return info.Env().Undefined();
+  }
+
   // idle(): from now on `onWake` is called; false if there is something to take already
   Napi::Value idle(const Napi::CallbackInfo& info) {
     hub->sleep.store(inEventLoop);
-    if (hub->events.load() == 0) return Napi::Boolean::New(info.Env(), true);
+    if (!hub->pending()) return Napi::Boolean::New(info.Env(), true);
     hub->sleep.store(awake);
     return Napi::Boolean::New(info.Env(), false);
   }
@@ -304,7 +349,10 @@ class VcpuThread : public Napi::ObjectWrap<VcpuThread> {
     for (;;) {
       awaitResume();
       if (ending.load()) return;
-      const int status = ioctl(descriptor, KVM_RUN, 0);
+      int status = 0;
+      do {
+        status = ioctl(descriptor, KVM_RUN, 0);
+      } while (status >= 0 && onlyRings());
       const int failure = status < 0 ? -errno : 0;
       if (failure == -EINTR || failure == -EAGAIN) {
         forgetKick();
@@ -321,6 +369,9 @@ class VcpuThread : public Napi::ObjectWrap<VcpuThread> {
       publish(exited);
     }
   }
+
+  // The guest has left for a doorbell and can go on: KVM_RUN completes the write (api.rst §5, KVM_EXIT_MMIO).
+  bool onlyRings() { return run->exit_reason == KVM_EXIT_MMIO && run->mmio.is_write != 0 && hub->ring(run->mmio.phys_addr); }
 
   // KVM_SET_SIGNAL_MASK (api.rst §4.21): inside KVM_RUN only the kick is let through.
   void setSignalMask() {

@@ -8,6 +8,12 @@ export interface BusHandler {
   write(offset: number, size: AccessSize, value: number): void;
   /** Writes have no effect, so that a backend need not stop the guest for them (KVM api.rst, KVM_IOEVENTFD). */
   readonly ignoresWrites?: true;
+  /**
+   * Offsets at which a write only says that there is something to do, whatever its value and width: a backend may let the guest go on
+   * at once and write later, once for several writes, two bytes of zero. What was written when the VM is stopped may never be: a
+   * device looks for itself when it goes on.
+   */
+  readonly doorbells?: readonly number[];
 }
 
 /** A range of addresses. */
@@ -38,6 +44,10 @@ export interface BusSpace {
   write(address: number, size: AccessSize, value: number): void;
   /** The ranges whose handlers are {@link BusHandler.ignoresWrites}. */
   ignoredWrites(): readonly AddressRange[];
+  /** The addresses of all {@link BusHandler.doorbells} that are claimed now. */
+  doorbells(): readonly number[];
+  /** Called when {@link doorbells} may have changed; a backend that wants to know sets it. */
+  onDoorbellsChange: (() => void) | undefined;
 }
 
 /** Both address spaces of a PC in which devices answer. */
@@ -59,6 +69,7 @@ const allOnes = { 1: 0xff, 2: 0xffff, 4: 0xffff_ffff } as const;
 
 /** An address space whose claims are found by bisection. An access that only partly hits a claim goes to its start's owner. */
 export class ClaimedSpace implements BusSpace {
+  onDoorbellsChange: (() => void) | undefined;
   readonly #claims: Claim[] = [];
   #recent: Claim | undefined;
 
@@ -71,6 +82,7 @@ export class ClaimedSpace implements BusSpace {
     }
     const claim = { owner, base, end, handler };
     this.#claims.splice(at, 0, claim);
+    if (handler.doorbells !== undefined) this.onDoorbellsChange?.();
     return { release: () => this.#release(claim) };
   }
 
@@ -97,10 +109,15 @@ export class ClaimedSpace implements BusSpace {
       .map(({ base, end }) => ({ base, length: end - base }));
   }
 
+  doorbells(): readonly number[] {
+    return this.#claims.flatMap(({ base, handler }) => (handler.doorbells ?? []).map((offset) => base + offset));
+  }
+
   #release(claim: Claim): void {
     const at = this.#claims.indexOf(claim);
     if (at >= 0) this.#claims.splice(at, 1);
     if (this.#recent === claim) this.#recent = undefined;
+    if (claim.handler.doorbells !== undefined) this.onDoorbellsChange?.();
   }
 
   #find(address: number): Claim | undefined {

@@ -134,6 +134,27 @@ describe("a virtio device on the PCI bus", () => {
     expect(parts.echo.calls.includes("start")).toBe(taken);
   });
 
+  it("has a doorbell for each queue, wherever the guest puts it, which two bytes of zero ring", () => {
+    driver.negotiate(0n);
+    driver.setUpQueue(0, queue, 1);
+    driver.ready();
+    const [first = 0] = context.bus.mmio.doorbells();
+    expect(context.bus.mmio.doorbells()).toEqual(parts.echo.queueSizes.map((_, index) => first + 4 * index));
+    queue.offer(request("hello"));
+    context.bus.mmio.write(first, 2, 0);
+    expect(text(queue.takeUsed()[0]?.written[0]).slice(0, 5)).toBe("hello");
+
+    let changes = 0;
+    context.bus.mmio.onDoorbellsChange = () => {
+      changes += 1;
+    };
+    driver.configure(4, 2, 0);
+    expect(context.bus.mmio.doorbells()).toEqual([]);
+    driver.configure(4, 2, 6);
+    expect(context.bus.mmio.doorbells()).toHaveLength(parts.echo.queueSizes.length);
+    expect(changes).toBe(2);
+  });
+
   it("needs a reset after a queue that cannot be, and works after it", () => {
     driver.negotiate(0n);
     driver.enableMessages(3);

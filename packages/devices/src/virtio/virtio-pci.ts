@@ -158,6 +158,8 @@ class VirtioPci implements Device {
             handler: {
               read: (offset, size) => this.#read(offset, size),
               write: (offset, size, value) => this.#write(offset, size, value),
+              // virtio 1.2 §4.1.4.4: that there is a write is what counts, as the queue's index is in its place.
+              doorbells: this.#queues.map((_, index) => area.notification * areaSize + index * notifyMultiplier),
             },
           },
         ],

@@ -64,6 +64,18 @@ class RecordingSpace implements BusSpace {
     this.#space.write(address, size, value);
   }
 
+  get onDoorbellsChange(): (() => void) | undefined {
+    return this.#space.onDoorbellsChange;
+  }
+
+  set onDoorbellsChange(listener: (() => void) | undefined) {
+    this.#space.onDoorbellsChange = listener;
+  }
+
+  doorbells(): readonly number[] {
+    return this.#space.doorbells();
+  }
+
   ignoredWrites(): readonly AddressRange[] {
     return this.#space.ignoredWrites();
   }
