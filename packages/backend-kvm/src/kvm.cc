@@ -53,17 +53,28 @@ Napi::Value createEvent(const Napi::CallbackInfo& info) {
   return result(info, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
 }
 
+// As ioctl(2), again if a signal came in between, as those of a profiler do: what waits in the kernel, as KVM_CREATE_VM does, gives up then
+// and has changed nothing.
+template <typename Argument>
+int ioctlWhole(int descriptor, unsigned long request, Argument argument) {
+  int status;
+  do {
+    status = ioctl(descriptor, request, argument);
+  } while (status < 0 && errno == EINTR);
+  return status;
+}
+
 // ioctl(descriptor, request, argument): ioctl(2) with a number, or with a Uint8Array whose bytes the kernel reads and writes
 Napi::Value control(const Napi::CallbackInfo& info) {
   const int descriptor = intOf(info, 0);
   const unsigned long request = info[1].As<Napi::Number>().Uint32Value();
   if (info[2].IsNumber()) {
-    return result(info, ioctl(descriptor, request, static_cast<unsigned long>(info[2].As<Napi::Number>().Int64Value())));
+    return result(info, ioctlWhole(descriptor, request, static_cast<unsigned long>(info[2].As<Napi::Number>().Int64Value())));
   }
   const auto bytes = info[2].As<Napi::Uint8Array>();
   // SAFETY: the size that the request number carries is that of the structure, or of its head before an array whose length it states; the
   // wrappers in TypeScript allocate both. The view is alive during the call.
-  return result(info, ioctl(descriptor, request, bytes.Data()));
+  return result(info, ioctlWhole(descriptor, request, bytes.Data()));
 }
 
 // What a vCPU does, as JavaScript sees it.
