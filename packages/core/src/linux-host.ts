@@ -112,6 +112,12 @@ export class LinuxHost {
       .find((path) => this.access(path, constants.X_OK) === "usable");
   }
 
+  /** Whether this process has a capability, by its number in linux/capability.h; not if nobody tells. */
+  isCapable(capability: bigint): boolean {
+    const effective = /^CapEff:\s*([0-9a-f]{16})$/m.exec(this.text("/proc/self/status") ?? "")?.[1] ?? "0";
+    return ((BigInt(`0x${effective}`) >> capability) & 1n) === 1n;
+  }
+
   /** `uname -r`; empty if nobody tells. */
   get kernelRelease(): string {
     return /^\S+$/.exec(this.text("/proc/sys/kernel/osrelease") ?? "")?.[0] ?? "";

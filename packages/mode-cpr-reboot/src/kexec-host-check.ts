@@ -2,7 +2,7 @@ import { type HostCheck, type HostFinding, LinuxHost } from "@cpr/core";
 
 const neededFor = ["replace-kernel"] as const;
 
-/** Bit of CAP_SYS_BOOT in a set of capabilities (linux/capability.h). */
+/** linux/capability.h */
 const CAP_SYS_BOOT = 22n;
 
 /** Whether this kernel can start another one in its place, which leaves memory as it is. */
@@ -100,8 +100,7 @@ export class KexecHostCheck implements HostCheck {
 
   #privilege(): HostFinding {
     const subject = "permission";
-    const effective = /^CapEff:\s*([0-9a-f]{16})$/m.exec(this.#host.text("/proc/self/status") ?? "")?.[1] ?? "0";
-    return ((BigInt(`0x${effective}`) >> CAP_SYS_BOOT) & 1n) === 1n
+    return this.#host.isCapable(CAP_SYS_BOOT)
       ? { subject, status: "ready", found: "this user may (CAP_SYS_BOOT)", neededFor }
       : {
           subject,

@@ -11,4 +11,5 @@
  */
 export { streamErrors } from "./errors.ts";
 export { PasstBackend, UserBackend } from "./passt-backends.ts";
+export { PasstHostCheck } from "./passt-host-check.ts";
 export { StreamBackend } from "./stream-backend.ts";

@@ -4,7 +4,7 @@ import { injectable } from "@cpr/core/di";
 import { PasstLink } from "./passt-link.ts";
 
 const supports = { offloads: false, survivesProcessExit: false } as const;
-const program = "passt";
+export const passtProgram = "passt";
 
 /** Properties of `-netdev passt` that are options of the program (QEMU: `NetDevPasstOptions`). */
 const passed: Readonly<Record<string, string>> = {
@@ -31,7 +31,7 @@ export class PasstBackend implements NetworkBackend {
 
   async open(options: NetworkOptions): Promise<NetworkLink> {
     const properties = new NetworkProperties(options);
-    const path = properties.text("path") ?? program;
+    const path = properties.text("path") ?? passtProgram;
     const words = Object.entries(passed).flatMap(([name, option]) => {
       const value = properties.text(name);
       return value === undefined ? [] : [option, value];
@@ -64,7 +64,7 @@ export class UserBackend implements NetworkBackend {
     words.push(...forwardedPorts(properties, guest));
     if (!properties.flag("ipv6", true)) words.push("--ipv4-only");
     properties.done();
-    return new PasstLink({ id: options.id, program, words });
+    return new PasstLink({ id: options.id, program: passtProgram, words });
   }
 }
 

@@ -1,5 +1,5 @@
-import { definePlugin, NetworkBackend } from "@cpr/core";
-import { PasstBackend, StreamBackend, UserBackend } from "./index.ts";
+import { definePlugin, HostCheck, NetworkBackend } from "@cpr/core";
+import { PasstBackend, PasstHostCheck, StreamBackend, UserBackend } from "./index.ts";
 
 export default definePlugin({
   name: "@cpr/network-stream",
@@ -7,5 +7,6 @@ export default definePlugin({
     context.contribute(NetworkBackend, StreamBackend);
     context.contribute(NetworkBackend, PasstBackend);
     context.contribute(NetworkBackend, UserBackend);
+    context.contribute(HostCheck, PasstHostCheck);
   },
 });

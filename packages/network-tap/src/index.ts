@@ -10,3 +10,4 @@
  */
 export { tapErrors } from "./errors.ts";
 export { TapBackend } from "./tap-backend.ts";
+export { TapHostCheck } from "./tap-host-check.ts";
