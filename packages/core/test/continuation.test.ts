@@ -1,6 +1,6 @@
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import type { VirtualMachine } from "../src/index.ts";
 import { fakeVirtualMachine } from "./fakes/fake-machine.ts";
@@ -20,10 +20,12 @@ afterEach(() => {
   rmSync(folder, { recursive: true });
 });
 
+const rightsFolder = (): string => join(folder, "not", "there", "yet", "continuations");
+
 /** How many rights to go on are there. */
 const rights = (): number => {
   try {
-    return readdirSync(join(folder, "not", "there", "yet", "continuations")).length;
+    return readdirSync(rightsFolder()).length;
   } catch {
     return 0;
   }
@@ -101,4 +103,20 @@ it("nothing is noted for a VM for which it does not matter", async () => {
   await machine.quit();
   expect(rights()).toBe(0);
   expect(await load({ commandLine: "" })).toEqual({ told: "", noticed: false });
+});
+
+it("of rights that nobody takes the oldest go, so that there are never more than a thousand or so", async () => {
+  mkdirSync(rightsFolder(), { recursive: true });
+  const old = Array.from({ length: 1030 }, (_, number) => join(rightsFolder(), String(number).padStart(32, "0")));
+  for (const [number, path] of old.entries()) {
+    writeFileSync(path, "cpr continuation\n");
+    // The first is the newest.
+    utimesSync(path, 10_000 - number, 10_000 - number);
+  }
+  const { machine } = await saved();
+  await machine.quit();
+  const left = new Set(readdirSync(rightsFolder()));
+  expect(left.size).toBe(1024);
+  expect(old.map((path) => left.has(basename(path)))).toEqual(old.map((_, number) => number < 1023));
+  expect(await load()).toEqual({ told: "", noticed: false });
 });
