@@ -61,7 +61,8 @@ export interface MachineContext {
   readonly bus: Bus;
   readonly clock: VirtualClock;
   readonly timers: Timers;
-  characterDevice(id: string): CharacterDevice;
+  /** The host's side of a character device, for the device of that id alone. @throws {CprError} if there is none, or another device has it. */
+  characterDevice(id: string, user: string): CharacterDevice;
   /**
    * Gives a disk to a device.
    *

@@ -53,6 +53,8 @@ export type VirtualMachineEvent =
   | { readonly event: "INTERNAL_ERROR"; readonly report: string }
   /** The guest has given up memory, or taken some back: bytes of RAM that it has left. */
   | { readonly event: "BALLOON_CHANGE"; readonly actual: number }
+  /** The guest has opened or closed the port that is the device of that id. */
+  | { readonly event: "VSERPORT_CHANGE"; readonly id: string; readonly open: boolean }
   /** The host could not carry out a request of the guest to a disk; the guest was told. Many are told once in a while. */
   | {
       readonly event: "BLOCK_IO_ERROR";

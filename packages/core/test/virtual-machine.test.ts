@@ -142,6 +142,15 @@ describe("a VM", () => {
     expect(names(events)).toEqual(["GUEST_PANICKED", "SHUTDOWN"]);
   });
 
+  it("tells that the guest has opened a port that was closed", async () => {
+    const { machine, events } = await fakeVirtualMachine({ commandLine: "deaf=yes" });
+    expect(events).toEqual([]);
+    type(machine, "a");
+    await until(() => events.length > 0, "the event");
+    expect(events).toEqual([{ event: "VSERPORT_CHANGE", id: "echo0", open: true }]);
+    await machine.quit();
+  });
+
   it("tells of a driver that breaks a device's rules, at first and not each time, and goes on", async () => {
     const { machine, events } = await fakeVirtualMachine();
     type(machine, "VV");

@@ -243,7 +243,7 @@ class PcMachine implements Machine {
       interrupt,
       request: (request) => this.#context.request(request),
       needsReset: (reason) => this.#context.needsReset(id, reason),
-      characterDevice: (name) => this.#context.characterDevice(name),
+      characterDevice: (name) => this.#context.characterDevice(name, id),
       blockDevice: (name) => this.#context.blockDevice(name, id),
       network: (name) => this.#context.network(name, id),
     });

@@ -80,8 +80,13 @@ export type MachineEvent =
   | { readonly kind: "output"; readonly characterDevice: string; readonly bytes: Uint8Array }
   /** The guest has given up memory, or taken some back: bytes of RAM that it has left. */
   | { readonly kind: "balloon"; readonly actual: number }
-  /** The guest listens to a character device, or does not any more. */
-  | { readonly kind: "listening"; readonly characterDevice: string; readonly listening: boolean }
+  /** The guest listens to a character device by a device of its own, or does not any more. */
+  | {
+      readonly kind: "listening";
+      readonly characterDevice: string;
+      readonly device: string;
+      readonly listening: boolean;
+    }
   /**
    * A device asks for something. Unless it is `wakeup`, the vCPUs do not go on by themselves; the request is told
    * again by every `start` until `reset` or `acknowledge`.

@@ -77,8 +77,8 @@ export class MachineHost implements MachineControl {
   readonly #clock = new MachineClock();
   readonly #timers = new TimerQueue(this.#clock);
   readonly #characterChannels = new Map<string, CharacterChannel>();
-  /** The character devices that a device has. */
-  readonly #usedCharacterDevices = new Set<string>();
+  /** The devices that character devices belong to. */
+  readonly #characterDeviceUsers = new Map<string, string>();
   readonly #networks = new MachineNetworks();
   readonly #quiet = new QuietTime();
   #built: BuiltMachine | undefined;
@@ -131,7 +131,7 @@ export class MachineHost implements MachineControl {
         bus,
         clock: this.#clock,
         timers: this.#timers,
-        characterDevice: (id) => this.#useCharacterDevice(id),
+        characterDevice: (id, user) => this.#useCharacterDevice(id, user),
         blockDevice: (id, user) => opened.take(id, user),
         network: (id, device) => this.#networks.take(id, device),
         deviceModel: (name) => {
@@ -442,7 +442,10 @@ export class MachineHost implements MachineControl {
     const channel = new CharacterChannel({
       opened,
       send: (bytes) => this.#onEvent({ kind: "output", characterDevice: id, bytes }),
-      listening: (listening) => this.#onEvent({ kind: "listening", characterDevice: id, listening }),
+      listening: (listening) => {
+        const device = this.#characterDeviceUsers.get(id) as string;
+        this.#onEvent({ kind: "listening", characterDevice: id, device, listening });
+      },
     });
     this.#characterChannels.set(id, channel);
   }
@@ -456,12 +459,12 @@ export class MachineHost implements MachineControl {
   }
 
   /** Gives a character device to a device. */
-  #useCharacterDevice(id: string): CharacterChannel {
+  #useCharacterDevice(id: string, user: string): CharacterChannel {
     const channel = this.#channel(id);
-    if (this.#usedCharacterDevices.has(id)) {
+    if (this.#characterDeviceUsers.has(id)) {
       throw machineErrors.ERR_CPR_CHARACTER_DEVICE_BUSY({ id });
     }
-    this.#usedCharacterDevices.add(id);
+    this.#characterDeviceUsers.set(id, user);
     return channel;
   }
 

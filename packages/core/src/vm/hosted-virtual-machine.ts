@@ -31,7 +31,7 @@ import type {
   VirtualMachineEvent,
 } from "../virtual-machine.ts";
 import type { CharacterBackend } from "../virtual-machine-configuration.ts";
-import { BalloonChanges } from "./balloon-changes.ts";
+import { ChangeTeller } from "./change-teller.ts";
 import { CharacterConnection } from "./character-connection.ts";
 import { Exclusive } from "./exclusive.ts";
 import type { GuestRam } from "./guest-ram.ts";
@@ -88,7 +88,9 @@ export class HostedVirtualMachine implements VirtualMachine, MigrationSubject {
   readonly #listeners: ((event: VirtualMachineEvent) => void)[] = [];
   readonly #resolveEnded: (end: VirtualMachineEnd) => void;
   readonly #migrations: Migrations;
-  readonly #balloonChanges = new BalloonChanges((actual) => this.#emit({ event: "BALLOON_CHANGE", actual }));
+  readonly #balloonChanges = new ChangeTeller(0, (actual) => this.#emit({ event: "BALLOON_CHANGE", actual }));
+  /** By the ids of devices that are ports. */
+  readonly #portChanges = new Map<string, ChangeTeller<boolean>>();
   readonly #characterConnections: ReadonlyMap<string, CharacterConnection>;
   #runState: RunState;
   /** The guest was suspended when the VM was stopped. */
@@ -303,6 +305,7 @@ export class HostedVirtualMachine implements VirtualMachine, MigrationSubject {
         break;
       case "listening":
         this.#characterConnections.get(event.characterDevice)?.setListening(event.listening);
+        this.#portChanged(event.device, event.listening);
         break;
       case "request":
         this.#later(() => this.#fulfil(event.request));
@@ -328,6 +331,13 @@ export class HostedVirtualMachine implements VirtualMachine, MigrationSubject {
         });
         break;
     }
+  }
+
+  #portChanged(id: string, open: boolean): void {
+    const known = this.#portChanges.get(id);
+    const changes = known ?? new ChangeTeller(false, (now) => this.#emit({ event: "VSERPORT_CHANGE", id, open: now }));
+    this.#portChanges.set(id, changes);
+    changes.change(open);
   }
 
   async stopForMigration(): Promise<SavedRunState> {

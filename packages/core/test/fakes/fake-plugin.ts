@@ -307,7 +307,7 @@ export class FakeMachineModel implements MachineModel {
       interrupt: () => ({ set: () => undefined }),
       request: (request) => context.request(request),
       needsReset: (reason) => context.needsReset("echo0", reason),
-      characterDevice: (id) => context.characterDevice(id),
+      characterDevice: (id) => context.characterDevice(id, "echo0"),
       blockDevice: (id) => context.blockDevice(id, "fake"),
       network: (id) => context.network(id, "echo"),
       properties: Object.fromEntries((options.commandLine ?? "").split(" ").map((word) => word.split("="))),

@@ -41,6 +41,8 @@ function named(event: VirtualMachineEvent): readonly Omit<QmpEvent, "timestamp">
       return [{ event: "X_DEVICE_NEEDS_RESET", data: { device: event.device, reason: event.reason } }];
     case "BALLOON_CHANGE":
       return [{ event: "BALLOON_CHANGE", data: { actual: event.actual } }];
+    case "VSERPORT_CHANGE":
+      return [{ event: "VSERPORT_CHANGE", data: { id: event.id, open: event.open } }];
     case "MIGRATION":
       return [{ event: "MIGRATION", data: { status: event.status } }];
     case "MIGRATION_PASS":

@@ -145,6 +145,7 @@ describe("QMP", () => {
       },
       report: "…",
     });
+    machine.emit({ event: "VSERPORT_CHANGE", id: "channel0", open: true });
     machine.emit({ event: "DEVICE_NEEDS_RESET", device: "net0", reason: "a chain of 257 descriptors", report: "…" });
     machine.emit({ event: "INTERNAL_ERROR", report: "no such instruction" });
     const timestamp = { seconds: expect.any(Number), microseconds: expect.any(Number) };
@@ -166,6 +167,7 @@ describe("QMP", () => {
           reason: "No space left on device",
         },
       ],
+      ["VSERPORT_CHANGE", { id: "channel0", open: true }],
       ["X_DEVICE_NEEDS_RESET", { device: "net0", reason: "a chain of 257 descriptors" }],
     ]) {
       expect(await one.next()).toEqual({ event, data, timestamp });
