@@ -188,6 +188,8 @@ export interface VirtualMachine {
   setBalloon(target: number): Promise<void>;
   /** `query-balloon`: bytes of RAM that the guest has left. @throws {CprError} ERR_CPR_NO_BALLOON */
   queryBalloon(): Promise<number>;
+  /** `set_link`: the guest sees the link of that network or card go down or come up. @throws {CprError} ERR_CPR_NO_LINK */
+  setLink(name: string, up: boolean): Promise<void>;
   /** `system_wakeup`. */
   wakeUp(): Promise<void>;
   /**

@@ -54,7 +54,9 @@ async function open(...networks: NetworkOptions[]): Promise<MachineNetworks> {
 describe("the networks of a machine", () => {
   it("are had by one device each", async () => {
     const networks = await open(network("n0"), network("n1"));
-    expect(networks.take("n1", "net0")).toBe(links.get("n1"));
+    const link = networks.take("n1", "net0");
+    link.send([Uint8Array.of(1)]);
+    expect([links.get("n0")?.sent.length, links.get("n1")?.sent.length]).toEqual([0, 1]);
     expect(() => networks.take("n1", "net1")).toThrow("Property 'net1.netdev' can't take value 'n1', it's in use");
     expect(() => networks.take("n2", "net1")).toThrow("Property 'net1.netdev' can't find value 'n2'");
   });
@@ -66,6 +68,50 @@ describe("the networks of a machine", () => {
     expect([links.get("n0")?.running, links.get("n1")?.running]).toEqual([true, false]);
     networks.stop();
     expect(links.get("n0")?.running).toBe(false);
+  });
+
+  it("lose what goes through them while the cable is out, which cards are told", async () => {
+    const networks = await open(network("n0"));
+    const link = networks.take("n0", "net0");
+    const below = links.get("n0") as RecordingNetworkLink;
+    const seen: string[] = [];
+    let room = true;
+    link.attach({
+      receive: (frame) => room && seen.push(`frame ${frame[0]}`) > 0,
+      sendable: () => seen.push("sendable"),
+      linkChanged: () => seen.push(link.up ? "up" : "down"),
+    });
+    // Nobody is told before it runs.
+    networks.setLink("n0", false);
+    networks.setLink("n0", true);
+    await networks.start();
+    expect(link.send([Uint8Array.of(1)])).toBe(true);
+    room = false;
+    below.deliver(Uint8Array.of(2));
+    below.room = 0;
+    expect(link.send([Uint8Array.of(3)])).toBe(false);
+    expect(seen).toEqual([]);
+    networks.setLink("net0", false);
+    expect(link.up).toBe(false);
+    expect([below.waiting, seen]).toEqual([0, ["down", "sendable"]]);
+    expect(link.send([Uint8Array.of(4)])).toBe(true);
+    below.deliver(Uint8Array.of(5));
+    [room, below.room] = [true, 1];
+    networks.setLink("n0", true);
+    below.deliver(Uint8Array.of(6));
+    expect(link.send([Uint8Array.of(7)])).toBe(true);
+    expect(seen).toEqual(["down", "sendable", "up", "frame 6"]);
+    expect(below.sent.map((frame) => frame[0])).toEqual([1, 7]);
+    below.plug(false);
+    expect(seen.at(-1)).toBe("down");
+  });
+
+  it("are found by the id of the card too, and others are not", async () => {
+    const networks = await open(network("n0"));
+    networks.take("n0", "net0");
+    networks.setLink("n0", false);
+    networks.setLink("net0", true);
+    expect(() => networks.setLink("net1", false)).toThrow("Device 'net1' not found");
   });
 
   it("are closed if one cannot be opened", async () => {

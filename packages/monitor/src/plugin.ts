@@ -41,6 +41,7 @@ import {
   QueryMigrateCapabilitiesCommand,
   QueryMigrateParametersCommand,
 } from "./commands/migration-settings.ts";
+import { SetLinkCommand } from "./commands/network.ts";
 import { HumanMonitorCommand, QmpCapabilitiesCommand, QueryVersionCommand } from "./commands/protocol.ts";
 import { QueryMigrateCommand, QueryMigratePlanCommand } from "./commands/query-migrate.ts";
 
@@ -85,6 +86,7 @@ export default definePlugin({
       QueryVersionCommand,
       QuitCommand,
       RemoveDescriptorCommand,
+      SetLinkCommand,
       StopCommand,
       SystemPowerDownCommand,
       SystemResetCommand,

@@ -25,6 +25,12 @@ export const networkErrors = defineErrors({
     message: ({ device, id }) => `Property '${device}.netdev' can't take value '${id}', it's in use`,
     hint: () => "Give each card a -netdev of its own; a bridge of the host joins several taps.",
   }),
+  ERR_CPR_NO_LINK: defineError<{ name: string; known: readonly string[] }>({
+    category: "input",
+    when: "`set_link` names neither a network nor a network card.",
+    message: ({ name }) => `Device '${name}' not found`,
+    hint: (details) => `Networks and cards: ${details.known.join(", ") || "none"}.`,
+  }),
   ERR_CPR_NETWORK_PROPERTY: defineError<{ id: string; type: string; property: string; expected?: string }>({
     category: "usage",
     when: "`-netdev` has a property that its type does not have, lacks one that it needs, or has a value that is not taken.",

@@ -146,6 +146,8 @@ export interface MachineControl {
   setBalloon(target: number): Promise<void>;
   /** Bytes of RAM that the guest has left. @throws {CprError} ERR_CPR_NO_BALLOON */
   queryBalloon(): Promise<number>;
+  /** Plugs the cable of a network, or of the card of that id, in or pulls it out. @throws {CprError} ERR_CPR_NO_LINK */
+  setLink(name: string, up: boolean): Promise<void>;
   /** Gives input to a character device; fulfilled when there is room for more. */
   input(characterDevice: string, bytes: Uint8Array): Promise<void>;
   /** Output that was told is not held any more by this side. */

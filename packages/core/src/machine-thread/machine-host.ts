@@ -293,6 +293,11 @@ export class MachineHost implements MachineControl {
     return this.#balloon.actual;
   }
 
+  async setLink(name: string, up: boolean): Promise<void> {
+    this.#networks.setLink(name, up);
+    this.#machine.execution.kick();
+  }
+
   async input(characterDevice: string, bytes: Uint8Array): Promise<void> {
     const room = this.#channel(characterDevice).push(bytes);
     this.#machine.execution.kick();

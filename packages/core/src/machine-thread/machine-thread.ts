@@ -108,6 +108,10 @@ export class MachineThread implements MachineControl {
     return this.#call("queryBalloon") as Promise<number>;
   }
 
+  setLink(name: string, up: boolean): Promise<void> {
+    return this.#call("setLink", name, up) as Promise<void>;
+  }
+
   input(characterDevice: string, bytes: Uint8Array): Promise<void> {
     return this.#call("input", characterDevice, bytes) as Promise<void>;
   }

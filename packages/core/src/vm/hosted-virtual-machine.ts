@@ -195,6 +195,10 @@ export class HostedVirtualMachine implements VirtualMachine, MigrationSubject {
     await this.#operate(() => this.control.setBalloon(target));
   }
 
+  async setLink(name: string, up: boolean): Promise<void> {
+    await this.#operate(() => this.control.setLink(name, up));
+  }
+
   queryBalloon(): Promise<number> {
     return this.control.queryBalloon();
   }

@@ -73,6 +73,7 @@ const errorClasses: Readonly<Record<string, string>> = {
   ERR_CPR_QMP_NEGOTIATED: "CommandNotFound",
   ERR_CPR_CHARACTER_DEVICE: "DeviceNotFound",
   ERR_CPR_NO_BALLOON: "DeviceNotActive",
+  ERR_CPR_NO_LINK: "DeviceNotFound",
 };
 
 /** An error as QMP tells it: QEMU's members, and one of ours with what else is known. */

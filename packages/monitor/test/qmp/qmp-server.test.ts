@@ -1,4 +1,4 @@
-import { type MonitorCommand, machineErrors } from "@cpr/core";
+import { type MonitorCommand, machineErrors, networkErrors } from "@cpr/core";
 import { describe, expect, it } from "vitest";
 import { type Message, qmpFixture, type RawClient } from "./qmp-conversation.ts";
 
@@ -440,6 +440,24 @@ describe("balloon", () => {
     );
     machine.emit({ event: "BALLOON_CHANGE", actual: 536_870_912 });
     expect(await one.next()).toMatchObject({ event: "BALLOON_CHANGE", data: { actual: 536_870_912 } });
+  });
+});
+
+describe("set_link", () => {
+  it("takes a truth from programs, and on or off from people", async () => {
+    const { client, machine } = await qmpFixture();
+    const one = client();
+    await one.negotiate();
+    const ask = '{"execute":"set_link","arguments":{"name":"net0","up":false}}';
+    expect(await one.ask(ask)).toMatchObject({ return: {} });
+    const line = { execute: "human-monitor-command", arguments: { "command-line": "set_link net0 on" } };
+    expect(await one.ask(JSON.stringify(line))).toMatchObject({ return: "" });
+    expect(machine.calls).toEqual([
+      ["setLink", "net0", false],
+      ["setLink", "net0", true],
+    ]);
+    machine.failure = networkErrors.ERR_CPR_NO_LINK({ name: "net0", known: [] });
+    expect(await one.refusal(ask)).toBe("DeviceNotFound: Device 'net0' not found");
   });
 });
 

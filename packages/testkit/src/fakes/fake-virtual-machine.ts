@@ -96,6 +96,10 @@ export class FakeVirtualMachine implements VirtualMachine {
     return 64 << 20;
   }
 
+  async setLink(name: string, up: boolean): Promise<void> {
+    this.#note("setLink", name, up);
+  }
+
   async wakeUp(): Promise<void> {
     this.#note("wakeUp");
   }
