@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { array, bool, bytes, defineState, struct, u8, u16, u32, u64 } from "../src/index.ts";
+import { array, bool, bytes, defineState, type StateSchema, struct, u8, u16, u32, u64 } from "../src/index.ts";
 import { decodeState, type EncodedState, encodeState } from "../src/state/codec.ts";
 import { parseDescription } from "../src/state/description.ts";
 import { exampleState, exampleValues } from "./fakes/checkpoints.ts";
@@ -84,16 +84,85 @@ describe("a state", () => {
     expect(() => decodeState("device", exampleState, state)).toThrow("lacks the field 'number'");
   });
 
-  it("is refused when a struct inside it is another one", () => {
-    const inner = (version: number, fields = { a: u8, b: u8 }) => defineState("inner", version, fields);
-    const outer = defineState("outer", 1, { one: struct(inner(1)) });
-    const newer = defineState("outer", 1, { one: struct(inner(2)) });
-    const turned = defineState("outer", 1, { one: struct(defineState("inner", 1, { b: u8, a: u8 })) });
-    const values = { one: { a: 1, b: 2 } };
-    expect(() => decodeState("device", outer, encodeState("device", newer, values))).toThrow("inner version 2");
-    expect(() => decodeState("device", outer, encodeState("device", turned, values))).toThrow(
-      "'b' where 'a' is expected",
+  describe("with states inside it", () => {
+    const inner = defineState("inner", 1, { a: u8, b: u8 });
+    const outer = defineState("outer", 1, { one: struct(inner), list: array(struct(inner), 2), last: u8 });
+    const values = { one: { a: 1, b: 2 }, list: [3, 5].map((a) => ({ a, b: a + 1 })), last: 7 };
+    /** A state around others, in which the struct is of that schema. */
+    const around = (schema: StateSchema) =>
+      defineState("outer", 1, { one: struct(schema), list: array(struct(schema), 2), last: u8 });
+    /** Version 1 was {@link inner}; one field is wider, one has gone and one is new. */
+    const innerNow = defineState(
+      "inner",
+      2,
+      { sum: u32, a: u16 },
+      { 1: { fields: inner.fields, upgrade: ({ a, b }) => ({ a, sum: (a as number) + (b as number) }) } },
     );
+
+    it("has these found by the names of their fields", () => {
+      const turned = around(defineState("inner", 1, { b: u8, a: u8 }));
+      expect(decodeState("device", outer, encodeState("device", turned, values))).toEqual(values);
+    });
+
+    it("has each upgraded by its own version, while its own stays", () => {
+      expect(decodeState("device", around(innerNow), encodeState("device", outer, values))).toEqual({
+        one: { a: 1, sum: 3 },
+        list: [
+          { a: 3, sum: 7 },
+          { a: 5, sum: 11 },
+        ],
+        last: 7,
+      });
+    });
+
+    it("has them upgraded before itself, where both are older", () => {
+      const outerNow = defineState(
+        "outer",
+        2,
+        { total: u32 },
+        {
+          1: {
+            fields: around(innerNow).fields,
+            upgrade: ({ one, list }) => ({
+              total: [one, ...(list as unknown[])].reduce(
+                (sum: number, each) => sum + (each as { sum: number }).sum,
+                0,
+              ),
+            }),
+          },
+        },
+      );
+      expect(decodeState("device", outerNow, encodeState("device", outer, values))).toEqual({ total: 21 });
+    });
+
+    it("is refused with one that is newer, of another kind, or has other fields than its version", () => {
+      const wide = { one: { a: 1, sum: 3 }, list: [], last: 7 };
+      const newer = encodeState("device", around(innerNow), { ...wide, list: [wide.one, wide.one] });
+      expect(() => decodeState("device", outer, newer)).toThrow(
+        "inner: incoming version_id 2 is too new for local version_id 1",
+      );
+      const other = around(defineState("other", 1, inner.fields));
+      expect(() => decodeState("device", outer, encodeState("device", other, values))).toThrow(
+        "the state outer version 1 has the field 'one', which is a struct other in the stream, but inner here",
+      );
+      const { b: _, ...lacking } = inner.fields;
+      const small = around(defineState("inner", 1, lacking));
+      const few = { one: { a: 1 }, list: [{ a: 1 }, { a: 1 }], last: 7 };
+      expect(() => decodeState("device", outer, encodeState("device", small, few))).toThrow(
+        "the state inner version 1 lacks the field 'b'",
+      );
+    });
+
+    it("is refused if one does not have the size that its fields have", () => {
+      const { description, ...rest } = encodeState("device", outer, values);
+      // Two bytes of the first are said to be the last field's neighbour's: all together are as many as they are.
+      const fields = description.fields.map((field) =>
+        field.name === "one" ? { ...field, size: 1 } : field.name === "list" ? { ...field, size: 2.5 } : field,
+      );
+      expect(() => decodeState("device", outer, { ...rest, description: { ...description, fields } })).toThrow(
+        "the state inner version 1 has 1 bytes, but its fields take 2",
+      );
+    });
   });
 
   it("of an older version is upgraded step by step", () => {

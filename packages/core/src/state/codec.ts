@@ -41,33 +41,96 @@ export function encodeState(
   return { version: schema.version, data, description: describeSchema(schema) };
 }
 
+/** Where a state is decoded from, and whose it is, for errors. */
+interface DecodeContext {
+  readonly device: string;
+  readonly view: DataView;
+}
+
 /**
  * Decodes a state by what the stream says about it: fields are found by name, an older version is upgraded step by
- * step, and the result is checked against the schema. It has no effect but its result.
+ * step, so are states inside it each by their own version, and the result is checked against the schema. It has no effect but its result.
  *
  * @param device - whose state it is, for the error.
  * @throws {CprError} ERR_CPR_STATE_… if the state is not one that this schema can take.
  */
 export function decodeState(device: string, schema: StateSchema, encoded: EncodedState): Record<string, unknown> {
   const { version, data, description } = encoded;
-  const fail = (problem: string) =>
-    streamErrors.ERR_CPR_STATE_FIELDS({ device, schema: `${schema.name} version ${version}`, problem });
   if (description.vmsd_name !== schema.name) {
     throw streamErrors.ERR_CPR_STATE_KIND({ device, received: description.vmsd_name, local: schema.name });
   }
   if (description.version !== version) {
-    throw fail(`is described as version ${description.version}`);
+    throw fieldsError(device, schema, version)(`is described as version ${description.version}`);
   }
-  const fields = fieldsOf(device, schema, version);
-  let state = decodeFields(fields, description.fields, data, fail);
-  for (let from = version; from < schema.version; from++) {
-    state = (schema.upgrades[from] as NonNullable<(typeof schema.upgrades)[number]>)(state);
-  }
+  const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
+  const state = decodeStruct({ device, view }, schema, description, 0, data.length);
   const problem = checkFields(schema.fields, state);
   if (problem !== undefined) {
     throw streamErrors.ERR_CPR_STATE_VALUE({ device, schema: schema.name, problem });
   }
   return state;
+}
+
+/** Decodes what a description says is at an offset, and upgrades it to the present version of its schema. */
+function decodeStruct(
+  context: DecodeContext,
+  schema: StateSchema,
+  { version, fields: described }: StateDescription,
+  start: number,
+  size: number,
+): Record<string, unknown> {
+  const { device, view } = context;
+  const fail = fieldsError(device, schema, version);
+  const fields = fieldsOf(device, schema, version);
+  const expected = new Map(describeFields(fields).map((field) => [field.name, field]));
+  const total = described.reduce((sum, field) => sum + describedSize(field), 0);
+  if (total !== size) {
+    throw fail(`has ${size} bytes, but its fields take ${total}`);
+  }
+  let state: Record<string, unknown> = {};
+  let offset = start;
+  for (const field of described) {
+    const local = expected.get(field.name);
+    if (local === undefined) {
+      throw fail(`has the unknown field '${field.name}'`);
+    }
+    const difference = compareField(field, local);
+    if (difference !== undefined) {
+      throw fail(`has the field '${field.name}', which ${difference}`);
+    }
+    expected.delete(field.name);
+    const type = fields[field.name] as FieldType<unknown>;
+    state[field.name] =
+      field.struct === undefined ? type.decode(view, offset) : decodeStructs(context, type, field, offset);
+    offset += describedSize(field);
+  }
+  const [lacking] = expected.keys();
+  if (lacking !== undefined) {
+    throw fail(`lacks the field '${lacking}'`);
+  }
+  for (let from = version; from < schema.version; from++) {
+    state = (schema.upgrades[from] as NonNullable<(typeof schema.upgrades)[number]>)(state);
+  }
+  return state;
+}
+
+/** Decodes a field that is a state itself, or an array of such. */
+function decodeStructs(
+  context: DecodeContext,
+  type: FieldType<unknown>,
+  field: FieldDescription,
+  offset: number,
+): unknown {
+  const { struct, size, array_len: length } = field as FieldDescription & { readonly struct: StateDescription };
+  const decodeAt = (index: number) =>
+    decodeStruct(context, type.struct as StateSchema, struct, offset + index * size, size);
+  return length === undefined ? decodeAt(0) : Array.from({ length }, (_, index) => decodeAt(index));
+}
+
+/** Makes errors of the fields of a version of a state. */
+function fieldsError(device: string, schema: StateSchema, version: number): (problem: string) => Error {
+  return (problem) =>
+    streamErrors.ERR_CPR_STATE_FIELDS({ device, schema: `${schema.name} version ${version}`, problem });
 }
 
 /** The fields of a version from which upgrades lead to the present one. */
@@ -90,73 +153,21 @@ function fieldsOf(device: string, schema: StateSchema, version: number): Fields 
   return fields;
 }
 
-function decodeFields(
-  fields: Fields,
-  described: readonly FieldDescription[],
-  data: Uint8Array,
-  fail: (problem: string) => Error,
-): Record<string, unknown> {
-  const expected = new Map(describeFields(fields).map((field) => [field.name, field]));
-  const total = described.reduce((sum, field) => sum + describedSize(field), 0);
-  if (total !== data.length) {
-    throw fail(`has ${data.length} bytes, but its fields take ${total}`);
-  }
-  const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
-  const state: Record<string, unknown> = {};
-  let offset = 0;
-  for (const field of described) {
-    const local = expected.get(field.name);
-    if (local === undefined) {
-      throw fail(`has the unknown field '${field.name}'`);
-    }
-    const difference = compareField(field, local);
-    if (difference !== undefined) {
-      throw fail(`has the field '${field.name}', which ${difference}`);
-    }
-    expected.delete(field.name);
-    state[field.name] = (fields[field.name] as FieldType<unknown>).decode(view, offset);
-    offset += describedSize(field);
-  }
-  const [lacking] = expected.keys();
-  if (lacking !== undefined) {
-    throw fail(`lacks the field '${lacking}'`);
-  }
-  return state;
-}
-
-/** How a described field differs from the local one, or undefined. */
+/** How a described field differs from the local one, or undefined. A state inside it may have another version and other fields. */
 function compareField(received: FieldDescription, local: FieldDescription): string | undefined {
   if (received.type !== local.type) {
     return `is a ${received.type} in the stream, but a ${local.type} here`;
   }
-  if (received.size !== local.size || received.array_len !== local.array_len) {
-    return `takes ${describedSize(received)} bytes in the stream, but ${describedSize(local)} here`;
-  }
   if ((received.struct === undefined) !== (local.struct === undefined)) {
     return "is a struct on one side only";
   }
-  return received.struct === undefined || local.struct === undefined
-    ? undefined
-    : compareStruct(received.struct, local.struct);
-}
-
-/** Structs inside a state are compared as they stand: changing one needs a new version of the state around it. */
-function compareStruct(received: StateDescription, local: StateDescription): string | undefined {
-  if (received.vmsd_name !== local.vmsd_name || received.version !== local.version) {
-    return `is a struct ${received.vmsd_name} version ${received.version} in the stream, but ${local.vmsd_name} version ${local.version} here`;
+  if (received.struct?.vmsd_name !== local.struct?.vmsd_name) {
+    return `is a struct ${received.struct?.vmsd_name} in the stream, but ${local.struct?.vmsd_name} here`;
   }
-  if (received.fields.length !== local.fields.length) {
-    return `has ${received.fields.length} fields in the stream, but ${local.fields.length} here`;
+  if (received.array_len !== local.array_len) {
+    return `has ${received.array_len ?? 1} elements in the stream, but ${local.array_len ?? 1} here`;
   }
-  for (const [index, field] of received.fields.entries()) {
-    const other = local.fields[index] as FieldDescription;
-    if (field.name !== other.name) {
-      return `has the field '${field.name}' where '${other.name}' is expected`;
-    }
-    const difference = compareField(field, other);
-    if (difference !== undefined) {
-      return `has the field '${field.name}', which ${difference}`;
-    }
-  }
-  return undefined;
+  return received.struct === undefined && received.size !== local.size
+    ? `takes ${describedSize(received)} bytes in the stream, but ${describedSize(local)} here`
+    : undefined;
 }

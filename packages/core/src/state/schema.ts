@@ -45,7 +45,8 @@ export type StateOf<S extends StateSchema> = ValuesOf<S["fields"]>;
 /**
  * Describes the state of a device as the guest can observe it; not the layout of the class that implements it.
  *
- * Changing the fields of a released version needs a new version, the old fields in `older` and an upgrade.
+ * Changing the fields of a released version needs a new version, the old fields in `older` and an upgrade. The version of a state around
+ * it stays: a state inside another one is upgraded by itself.
  *
  * @example
  * ```ts
