@@ -240,8 +240,9 @@ clock:
     cmos_write 0x0b, 0x02
     cmos_read 0x0c
     cmos_write 0x0b, 0x42
+    # Not the flag of a second that ends meanwhile.
 4:  cmos_read 0x0c
-    test eax, eax
+    test eax, 0x40
     jz 4b
     mov ebx, eax
     and ebx, 0xc0
